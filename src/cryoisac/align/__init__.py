@@ -1,0 +1,1 @@
+"""Alignment: short loops over an engine."""

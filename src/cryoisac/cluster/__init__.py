@@ -1,0 +1,1 @@
+"""ISAC: equal-size K-means, stability, generations: short loops over alignment."""

@@ -1,0 +1,1 @@
+"""The engines: score every image against every reference, find poses, average classes."""

@@ -1,0 +1,1 @@
+"""Files in and out; this layer knows formats and nothing of numerics."""

@@ -1,0 +1,1 @@
+"""What is known of images, as values: poses, CTF parameters, tables, particles, classes, the ledger."""

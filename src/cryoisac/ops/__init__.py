@@ -1,0 +1,1 @@
+"""Numerics on arrays: arrays in, arrays out; this layer knows nothing of files."""

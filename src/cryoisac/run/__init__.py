@@ -1,0 +1,1 @@
+"""Runs: the plan, the working stack, the one loop with its checkpoints."""

@@ -1,0 +1,238 @@
+"""Every setting of every command, once: unit, range, default and meaning. Flags and pages are read from here.
+
+The names of ISAC's settings are those of the original program, so that its users find them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from cryoisac.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of one setting besides its name, type and default.
+
+    Parameters
+    ----------
+    meaning : str
+        One sentence.
+    unit : str
+        Unit, or empty.
+    at_least, at_most : float, optional
+        Inclusive limits.
+    choices : tuple of str
+        The only values allowed, if any.
+    automatic : str
+        What a default of ``None`` becomes.
+    original : str
+        The original program's spelling, where it is not the field's name.
+    """
+
+    meaning: str
+    unit: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    choices: tuple[str, ...] = ()
+    automatic: str = ""
+    original: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """One setting as commands and pages show it."""
+
+    name: str
+    type: type
+    default: Any
+    setting: Setting
+
+    @property
+    def flag(self) -> str:
+        """The option on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+
+def describe(settings: "type[Settings]") -> Iterator[Described]:
+    """Yield the settings of a class in their order."""
+    hints = get_type_hints(settings, include_extras=True)
+    for f in fields(settings):
+        kind, setting = get_args(hints[f.name])[:2]
+        yield Described(name=f.name, type=_plain(kind), default=_default(f), setting=setting)
+
+
+def _plain(kind: Any) -> type:
+    """Return ``T`` of ``T | None``."""
+    chosen = [k for k in get_args(kind) if k is not type(None)] if get_origin(kind) is not None else [kind]
+    plain: type = chosen[0]
+    return plain
+
+
+def _default(f: Field[Any]) -> Any:
+    return None if f.default is MISSING else f.default
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base of all settings: checks each value against its ``Setting`` when made."""
+
+    def __post_init__(self) -> None:
+        for d in describe(type(self)):
+            check(d, getattr(self, d.name))
+
+
+def check(d: Described, value: Any) -> None:
+    """Raise ``SettingError`` unless ``value`` is allowed for ``d``."""
+    s = d.setting
+    if value is None:
+        return
+    if s.choices and value not in s.choices:
+        raise SettingError(d.flag, f"is {value}; choose one of {', '.join(s.choices)}")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        unit = f" {s.unit}" if s.unit else ""
+        if value != value:
+            raise SettingError(d.flag, "is not a number")
+        if s.at_least is not None and value < s.at_least:
+            raise SettingError(d.flag, f"is {value:g}; must be at least {s.at_least:g}{unit}")
+        if s.at_most is not None and value > s.at_most:
+            raise SettingError(d.flag, f"is {value:g}; must be at most {s.at_most:g}{unit}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Isac(Settings):
+    """Settings of ISAC; two runs with the same settings and input give the same result, bit for bit."""
+
+    radius: Annotated[
+        int | None,
+        Setting("Particle radius in the input images.", "px", at_least=1, automatic="estimated from the data"),
+    ] = None
+    img_per_grp: Annotated[
+        int | None,
+        Setting(
+            "Number of images a class aims at; the number of classes is images / img_per_grp.",
+            "images",
+            at_least=2,
+            automatic="max(50, images / 200)",
+        ),
+    ] = None
+    minimum_grp_size: Annotated[
+        int | None,
+        Setting(
+            "A class is accepted when it has at least this many stable members.",
+            "images",
+            at_least=1,
+            automatic="0.6 of img_per_grp",
+        ),
+    ] = None
+    ctf: Annotated[bool, Setting("Correct for the CTF by phase flipping.", original="CTF")] = False
+    xr: Annotated[float, Setting("Shift search range along x.", "working px", at_least=0, at_most=64)] = 1
+    yr: Annotated[
+        float | None,
+        Setting("Shift search range along y.", "working px", at_least=0, at_most=64, automatic="xr"),
+    ] = None
+    ts: Annotated[float, Setting("Shift search step.", "working px", at_least=0.1, at_most=64)] = 1.0
+    ir: Annotated[int, Setting("Innermost ring of the alignment.", "working px", at_least=1)] = 1
+    rs: Annotated[int, Setting("Step between rings.", "working px", at_least=1)] = 1
+    target_radius: Annotated[int, Setting("Particle radius in the working images.", "working px", at_least=4)] = 29
+    target_nx: Annotated[
+        int, Setting("Side of the working images (xr - 1 is added).", "working px", at_least=12, at_most=1024)
+    ] = 76
+    thld_err: Annotated[
+        float, Setting("Pixel error below which a member is stable.", "working px", at_least=1e-6)
+    ] = 0.7
+    maxit: Annotated[int, Setting("Iterations of each within-class alignment.", at_least=2, at_most=1000)] = 30
+    dst: Annotated[
+        float,
+        Setting("Step of the discrete angles tried at every fourth iteration; 0 for none.", "deg", at_least=0),
+    ] = 90.0
+    FL: Annotated[
+        float, Setting("First cut-off of the low-pass filter.", "cycles/px", at_least=1e-3, at_most=0.5)
+    ] = 0.2
+    FH: Annotated[
+        float, Setting("Last cut-off of the low-pass filter.", "cycles/px", at_least=1e-3, at_most=0.5)
+    ] = 0.45
+    FF: Annotated[
+        float, Setting("Fall-off of the low-pass filter, relative to its cut-off.", at_least=1e-3, at_most=0.5)
+    ] = 0.2
+    init_iter: Annotated[int, Setting("Most rounds of K-means and stability in a generation.", at_least=1)] = 7
+    iter_reali: Annotated[int, Setting("Test stability at every n-th round, and at the last.", at_least=1)] = 1
+    stab_ali: Annotated[int, Setting("Repeated alignments of each class in a stability test.", at_least=2)] = 5
+    center_method: Annotated[
+        int,
+        Setting("How the average is centred in pre-alignment: -1 mean shift, 0 not, 1-7.", at_least=-1, at_most=7),
+    ] = 0
+    main_iter_limit: Annotated[
+        int | None, Setting("Stop after this many main iterations.", at_least=1, automatic="no limit")
+    ] = None
+    rand_seed: Annotated[int, Setting("Seed of all random numbers.", at_least=0, at_most=2**32 - 1)] = 0
+    skip_prealignment: Annotated[bool, Setting("Take the images as centred.")] = False
+    skip_ordering: Annotated[bool, Setting("Do not order the class averages by similarity.")] = False
+    on_bad_image: Annotated[
+        str,
+        Setting("What to do with an image that has NaN or constant pixels.", choices=("stop", "skip")),
+    ] = "stop"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.FH < self.FL:
+            raise SettingError("--FH", f"is {self.FH:g}, below --FL {self.FL:g}; raise --FH or lower --FL")
+        if self.ir > self.target_radius:
+            raise SettingError("--ir", f"is {self.ir}, beyond --target-radius {self.target_radius}")
+        if 2 * self.target_radius + 4 > self.box_px:
+            raise SettingError(
+                "--target-radius",
+                f"{self.target_radius} px does not fit working images of {self.box_px} px; "
+                f"lower it to {(self.box_px - 4) // 2} or raise --target-nx",
+            )
+        if self.img_per_grp and self.minimum_grp_size and self.minimum_grp_size > self.img_per_grp:
+            raise SettingError(
+                "--minimum-grp-size", f"is {self.minimum_grp_size}, more than --img-per-grp {self.img_per_grp}"
+            )
+
+    @property
+    def box_px(self) -> int:
+        """Side of the working images, in working pixels."""
+        return self.target_nx + max(int(self.xr) - 1, 0)
+
+    @property
+    def y_range_px(self) -> float:
+        """Shift search range along y, in working pixels."""
+        return self.xr if self.yr is None else self.yr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation(Settings):
+    """Settings of simulated particles."""
+
+    views: Annotated[int, Setting("Number of discrete views.", at_least=1)] = 25
+    per_view: Annotated[int, Setting("Images of each view.", "images", at_least=1)] = 80
+    distribution: Annotated[
+        str,
+        Setting(
+            "How views are drawn: discrete (equal numbers), uniform over the sphere, or preferred.",
+            choices=("discrete", "uniform", "preferred"),
+        ),
+    ] = "discrete"
+    box: Annotated[int, Setting("Side of the images.", "px", at_least=16, at_most=4096)] = 90
+    pixel_size: Annotated[float, Setting("Pixel size of the images.", "Å", at_least=0.1, at_most=50)] = 5.0
+    snr: Annotated[
+        float, Setting("Variance of the signal after the CTF over that of the noise.", at_least=1e-4)
+    ] = 0.1
+    max_shift: Annotated[float, Setting("Shifts are uniform in ± this along each axis.", "px", at_least=0)] = 2.0
+    mirrors: Annotated[bool, Setting("Mirror half of the images.")] = True
+    ctf: Annotated[bool, Setting("Apply a CTF, one defocus a micrograph.")] = False
+    per_micrograph: Annotated[int, Setting("Images of each micrograph.", "images", at_least=1)] = 50
+    defocus_min: Annotated[float, Setting("Least defocus.", "µm", at_least=0)] = 1.0
+    defocus_max: Annotated[float, Setting("Greatest defocus.", "µm", at_least=0)] = 2.5
+    astigmatism: Annotated[float, Setting("Greatest astigmatism.", "µm", at_least=0)] = 0.05
+    noise: Annotated[
+        str, Setting("Spectrum of the noise: white, or coloured as in micrographs.", choices=("white", "coloured"))
+    ] = "white"
+    contrast_variation: Annotated[
+        float, Setting("Standard deviation of the relative contrast of an image.", at_least=0, at_most=1)
+    ] = 0.0
+    junk: Annotated[
+        float, Setting("Share of junk: pure noise, ice, edges, overlapping pairs.", at_least=0, at_most=0.9)
+    ] = 0.0
+    seed: Annotated[int, Setting("Seed of all random numbers.", at_least=0)] = 0
