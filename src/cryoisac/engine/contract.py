@@ -1,0 +1,178 @@
+"""What an engine is: it holds a working stack and answers three questions about rows of it.
+
+A *row* is one image at one offset. Every question names its rows by ``images`` (indices into the stack; the same image
+may stand in many rows, as in the repeated alignments of a stability test) and, where a search is made, by the offset
+of each row: the point (x, y) of the image, relative to its centre pixel, that the search is centred on.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from cryoisac.model.poses import Poses
+
+Images = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
+Offsets = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Where poses are looked for: rings, shift grid, angles.
+
+    Parameters
+    ----------
+    first_ring, last_ring, ring_step : int
+        Radii of the rings, in pixels: first, first + step, ... up to last.
+    x_range_px, y_range_px : float
+        Largest trial shift along each axis; shortened for an image where a ring would leave the box.
+    step_px : float
+        Step of the trial shifts.
+    normalise_rings : bool
+        Whether the ring samples of each image are brought to zero mean and unit variance (area weighted), so that
+        scores of different images compare: ISAC's multireference alignment does, its reference-free alignment not.
+    mirror : bool
+        Whether mirrored poses are tried.
+    angle_step_deg : float
+        When positive, only angles that are multiples of this are tried, without interpolation.
+    """
+
+    last_ring: int
+    first_ring: int = 1
+    ring_step: int = 1
+    x_range_px: float = 1.0
+    y_range_px: float = 1.0
+    step_px: float = 1.0
+    normalise_rings: bool = False
+    mirror: bool = True
+    angle_step_deg: float = 0.0
+
+    @property
+    def margin_px(self) -> int:
+        """Pixels that a disc of ``last_ring`` needs around it besides itself."""
+        return 2
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Match:
+    """The best pose of each row on its reference.
+
+    Parameters
+    ----------
+    poses : Poses
+        ``m`` poses, the row's offset included.
+    score : ndarray, shape (m,), float32
+        The correlation at that pose.
+    """
+
+    poses: Poses
+    score: npt.NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """The three questions, for arrays in and arrays out; the answers do not depend on batch or thread count."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Images, rows and columns of the stack."""
+
+    def score(self, references: Images, images: Indices, offsets_px: Offsets, search: Search) -> Images:
+        """Return the best correlation of each row with each reference.
+
+        Parameters
+        ----------
+        references : ndarray, shape (k, h, w), float32
+            The references.
+        images : ndarray, shape (m,), int64
+            The image of each row.
+        offsets_px : ndarray, shape (m, 2)
+            Centre of each row's search, (x, y).
+        search : Search
+            Rings, shifts and angles.
+
+        Returns
+        -------
+        ndarray, shape (m, k), float32
+            Largest correlation over shift, angle and mirror; only the sampled maximum, not interpolated.
+        """
+
+    def match(
+        self, references: Images, labels: Indices, images: Indices, offsets_px: Offsets, search: Search
+    ) -> Match:
+        """Return the best pose of each row on the reference that its label names.
+
+        Parameters
+        ----------
+        references : ndarray, shape (k, h, w), float32
+            The references.
+        labels : ndarray, shape (m,), int64
+            The reference of each row, 0 to k - 1.
+        images, offsets_px, search
+            As for ``score``.
+
+        Returns
+        -------
+        Match
+            Poses and scores of the ``m`` rows.
+        """
+
+    def total(self, labels: Indices, images: Indices, poses: Poses, k: int) -> npt.NDArray[np.float64]:
+        """Return the sum over each class of its images laid on it.
+
+        Parameters
+        ----------
+        labels : ndarray, shape (m,), int64
+            Class of each row, 0 to k - 1; rows with -1 are left out.
+        images : ndarray, shape (m,), int64
+            The image of each row.
+        poses : Poses
+            Pose of each row.
+        k : int
+            Number of classes.
+
+        Returns
+        -------
+        ndarray, shape (k, h, w), float64
+            Class sums, by quadratic interpolation; a point that falls outside its image takes the image's pixel at
+            the output position ("background" rule of SPARX). Divide by ``bincount(labels)`` for averages.
+        """
+
+
+def search_limits(offsets_px: Offsets, box_px: int, search: Search) -> npt.NDArray[np.float64]:
+    """Return how far each row may be searched so that no ring leaves its image.
+
+    With c = n // 2 and R the last ring: towards negative min(range, c + o - R - 1), towards positive
+    min(range, n - 1 - c - o - R), never below 0.
+
+    Parameters
+    ----------
+    offsets_px : ndarray, shape (m, 2)
+        Offsets (x, y).
+    box_px : int
+        Side n of the images.
+    search : Search
+        Ranges and last ring.
+
+    Returns
+    -------
+    ndarray, shape (m, 4)
+        Limits -x, +x, -y, +y in pixels, each >= 0.
+
+    Notes
+    -----
+    As SPARX's ``search_range``.
+    """
+    centre = box_px // 2
+    limits = np.empty((len(offsets_px), 4))
+    for axis, reach in enumerate((search.x_range_px, search.y_range_px)):
+        o = offsets_px[:, axis]
+        limits[:, 2 * axis] = np.minimum(reach, centre + o - search.last_ring - 1)
+        limits[:, 2 * axis + 1] = np.minimum(reach, box_px - 1 - centre - o - search.last_ring)
+    return np.maximum(limits, 0.0)
+
+
+def largest_offset_px(box_px: int, last_ring: int) -> int:
+    """Return how far a search centre may lie from the image centre: n // 2 - R - 1, the original's ``mashi``."""
+    return box_px // 2 - last_ring - 1
