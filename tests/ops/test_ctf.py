@@ -1,0 +1,184 @@
+"""The contrast transfer function."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cryoisac.errors import DataError
+from cryoisac.model.ctf import CtfParameters
+from cryoisac.ops import ctf, fourier
+
+
+def parameters(rows):
+    """Return parameters and pixel sizes from rows of EMAN2: defocus, dfdiff, dfang, B, percent, kV, Cs, Å."""
+    dz, diff, angle, b, percent, kV, cs, apix = np.atleast_2d(rows).astype(np.float64).T
+    made = CtfParameters(
+        defocus_um=dz,
+        astigmatism_um=diff,
+        astigmatism_angle_deg=angle,
+        bfactor_A2=b,
+        amplitude_contrast=percent / 100,
+        voltage_kV=kV,
+        cs_mm=cs,
+        phase_shift_deg=np.zeros_like(dz),
+    )
+    return made, apix
+
+
+TYPICAL = [2.0, 0.0, 0.0, 0.0, 10.0, 300.0, 2.7, 1.0]
+ASTIGMATIC = [[1.5, 0.4, 33.0, 50.0, 7.0, 300.0, 2.7, 2.0], [2.2, -0.3, 120.0, 0.0, 10.0, 200.0, 2.0, 1.3]]
+
+
+def test_wavelength_and_values_of_the_formula():
+    """Independent program: six-digit numbers computed for the behavioural specification."""
+    assert ctf.wavelength_A(300.0) == pytest.approx(0.01968681, abs=5e-9)
+    values = ctf.ctf_1d(parameters(TYPICAL)[0], [0, 0.02, 0.05, 0.1, 0.15])
+    np.testing.assert_allclose(values[0], [0.1, 0.560425, -0.048929, -0.128621, 0.485051], atol=1e-6)
+
+
+def _scalar(p, i, kx, ky):
+    """Definition, one frequency (1/Å) at a time, with explicit angles."""
+    k, theta = np.hypot(kx, ky), np.arctan2(ky, kx)
+    wavelength = 12.398 / np.sqrt(p.voltage_kV[i] * (1022 + p.voltage_kV[i]))
+    local = p.defocus_um[i] - p.astigmatism_um[i] / 2 * np.sin(2 * (theta + np.deg2rad(p.astigmatism_angle_deg[i])))
+    w = p.amplitude_contrast[i]
+    phase = np.pi * (1e4 * local * wavelength * k**2 - 0.5e7 * p.cs_mm[i] * wavelength**3 * k**4)
+    phase += np.arctan(w / np.sqrt(1 - w * w)) + np.deg2rad(p.phase_shift_deg[i])
+    return np.sin(phase) * np.exp(-p.bfactor_A2[i] * k * k / 4)
+
+
+@pytest.mark.parametrize("n", [6, 7])
+def test_ctf_2d_is_the_formula(n):
+    """Definition: explicit loops, with astigmatism, B-factor and phase plate."""
+    p, apix = parameters(ASTIGMATIC)
+    p = dataclasses.replace(p, phase_shift_deg=np.array([0.0, 90.0]))
+    values = ctf.ctf_2d(p, n, apix)
+    for i in range(2):
+        for jy in range(n):
+            for jx in range(n // 2 + 1):
+                y = jy if jy <= n // 2 else jy - n
+                expected = _scalar(p, i, jx / n / apix[i], y / n / apix[i])
+                assert values[i, jy, jx] == pytest.approx(expected, abs=1e-12)
+
+
+def test_ctf_1d_is_a_row_of_ctf_2d():
+    """Invariance: without astigmatism direction does not matter."""
+    p, apix = parameters([TYPICAL, [1.1, 0.0, 0.0, 80.0, 7.0, 200.0, 2.0, 1.4]])
+    k = np.arange(33) / 64 / apix[:, None]
+    values = ctf.ctf_2d(p, 64, apix)
+    np.testing.assert_allclose(values[:, 0, :], ctf.ctf_1d(p, k), atol=1e-12)
+    np.testing.assert_allclose(values[:, :33, 0], ctf.ctf_1d(p, k), atol=1e-12)
+
+
+def test_ctf_2d_agrees_with_eman2(golden):
+    """Independent program, which leaves the phase in float32: 7e-5 is five times the deviation of the like cases."""
+    g = golden("filters")
+    p, apix = parameters(g["ctf_img_par"])
+    for n in (15, 16):
+        values = ctf.ctf_2d(p, n, apix)[0]
+        expected = g[f"ctf_img_real_{n}"]
+        np.testing.assert_allclose(values, expected, atol=7e-5)
+
+
+def _published():
+    return parameters([1.0, 0.0, 0.0, 0.0, 0.1, 300.0, 2.0, 1.5])
+
+
+def test_ctf_1d_agrees_with_published_numbers(vectors):
+    """Independent program: 2.5e-5 is five times the reported deviation; the sign is a mere factor."""
+    p, apix = _published()
+    for args, expected in vectors("ctf_1d"):
+        k = np.arange(len(expected)) / args["nx"] / apix
+        values = ctf.ctf_1d(p, k)[0]
+        factor = abs(args["sign"]) if args["doabs"] else args["sign"]
+        np.testing.assert_allclose((np.abs(values) if args["doabs"] else values) * factor, expected, atol=2.5e-5)
+
+
+def test_apply_ctf_agrees_with_published_numbers(vectors):
+    """Independent program: 2.5e-6 is five times the reported deviation."""
+    p, apix = _published()
+    for args, expected in vectors("filt_ctf"):
+        image = args.get("img", vectors("filt_tanl")[0][0]["e"])
+        out = ctf.apply_ctf(image[None], p, apix, padded=False)
+        np.testing.assert_allclose(out.ravel(), expected, atol=2.5e-6)
+
+
+def test_phase_flip_agrees_with_eman2(golden):
+    """Independent program: 5e-6 is five times the reported deviation, which is 2.5 times as much for the last."""
+    g = golden("filters")
+    p, apix = parameters(g["ctf_par_90"])
+    np.testing.assert_allclose(ctf.phase_flip(g["ctf_in_90"], p, apix), g["ctf_flip_pad_90"], atol=5e-6)
+    p, apix = parameters(g["ctf_par_128"])
+    np.testing.assert_allclose(ctf.phase_flip(g["ctf_in_128"][None], p, apix)[0], g["ctf_flip_pad_128"], atol=5e-6)
+    p, apix = parameters(g["ctf_par_77"])
+    image = g["ctf_in_77"][None]
+    np.testing.assert_allclose(ctf.phase_flip(image, p, apix)[0], g["ctf_flip_pad_77"], atol=5e-6)
+    np.testing.assert_allclose(ctf.phase_flip(image + 3, p, apix)[0], g["ctf_flip_pad_77_plus3"], atol=1.25e-5)
+
+
+def test_unpadded_flip_and_full_ctf_agree_with_eman2(golden):
+    """Independent program: 5e-6 is five times the reported deviation."""
+    g = golden("filters")
+    p, apix = parameters(g["ctf_par_90"])
+    flipped = fourier.apply_response(g["ctf_in_90"][:1], ctf.phase_signs(p[:1], 90, apix[:1]))
+    np.testing.assert_allclose(flipped, g["ctf_flip_nopad_90"], atol=5e-6)
+    full = ctf.apply_ctf(g["ctf_in_90"][1:2], p[1:2], apix[1:2])
+    np.testing.assert_allclose(full, g["ctf_full_pad_90"], atol=5e-6)
+
+
+def test_flipping_multiplies_by_the_sign(rng):
+    """Definition: NumPy's complex transform of the padded image times the sign of the CTF, both built by loops."""
+    p, apix = parameters(ASTIGMATIC)
+    n = 5
+    images = rng.normal(size=(2, n, n))
+    for i, out in enumerate(ctf.phase_flip(images, p, apix)):
+        edge = [images[i, y, x] for y in range(n) for x in range(n) if y in (0, n - 1) or x in (0, n - 1)]
+        wide = np.full((2 * n, 2 * n), np.mean(edge))
+        wide[3:8, 3:8] = images[i]
+        spectrum = np.fft.fft2(wide)
+        for jy in range(2 * n):
+            for jx in range(2 * n):
+                y, x = (j if j <= n else j - 2 * n for j in (jy, jx))
+                y = -n if jy == n and x < 0 else y  # the friend of (+Nyquist, -x)
+                spectrum[jy, jx] *= np.sign(_scalar(p, i, x / (2 * n * apix[i]), y / (2 * n * apix[i])))
+        np.testing.assert_allclose(out, np.fft.ifft2(spectrum).real[3:8, 3:8], atol=1e-13)
+
+
+def test_flipping_twice_restores_a_periodic_image(rng):
+    """Invariance: the sign squared is 1."""
+    p, apix = parameters(ASTIGMATIC)
+    signs = ctf.phase_signs(p, 31, apix)
+    images = rng.normal(size=(2, 31, 31)).astype(np.float32)
+    twice = fourier.apply_response(fourier.apply_response(images, signs), signs)
+    np.testing.assert_allclose(twice, images, atol=2e-6)
+
+
+def test_a_block_is_its_images_one_by_one(rng):
+    """Invariance: bit for bit, whatever the block."""
+    p, apix = parameters(ASTIGMATIC)
+    images = rng.normal(size=(2, 16, 16)).astype(np.float32)
+    both = ctf.phase_flip(images, p, apix)
+    assert both.dtype == np.float32
+    for i in range(2):
+        np.testing.assert_array_equal(ctf.phase_flip(images[i : i + 1], p[i : i + 1], apix[i : i + 1])[0], both[i])
+
+
+def test_a_phase_plate_of_180_degrees_reverses_the_ctf():
+    """Invariance: sin(x + π) = -sin x."""
+    p, apix = parameters(ASTIGMATIC)
+    shifted = dataclasses.replace(p, phase_shift_deg=np.full(2, 180.0))
+    np.testing.assert_allclose(ctf.ctf_2d(shifted, 12, apix), -ctf.ctf_2d(p, 12, apix), atol=1e-12)
+
+
+def test_bad_metadata_are_refused():
+    p, apix = parameters(ASTIGMATIC)
+    images = np.zeros((2, 8, 8), dtype=np.float32)
+    with pytest.raises(DataError, match="pixel size 0"):
+        ctf.phase_flip(images, p, 0.0)
+    with pytest.raises(DataError, match="voltage 0"):
+        ctf.phase_flip(images, dataclasses.replace(p, voltage_kV=np.zeros(2)), apix)
+    with pytest.raises(DataError, match="1 images have 2 sets"):
+        ctf.phase_flip(images[:1], p, apix)
+    with pytest.raises(DataError, match="not a stack of squares"):
+        ctf.phase_flip(images[:, :6], p, apix)
