@@ -233,6 +233,16 @@ class Simulation(Settings):
         float, Setting("Standard deviation of the relative contrast of an image.", at_least=0, at_most=1)
     ] = 0.0
     junk: Annotated[
-        float, Setting("Share of junk: pure noise, ice, edges, overlapping pairs.", at_least=0, at_most=0.9)
+        float,
+        Setting("Share of junk among all images: pure noise, ice, edges, overlapping pairs.", at_least=0, at_most=0.9),
     ] = 0.0
     seed: Annotated[int, Setting("Seed of all random numbers.", at_least=0)] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.defocus_max < self.defocus_min:
+            raise SettingError(
+                "--defocus-max", f"is {self.defocus_max:g} µm, below --defocus-min {self.defocus_min:g} µm"
+            )
+        if 2 * self.max_shift >= self.box:
+            raise SettingError("--max-shift", f"is {self.max_shift:g} px, beyond the edge of {self.box} px images")

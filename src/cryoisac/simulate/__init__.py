@@ -1,0 +1,1 @@
+"""Ground truth: particles whose class and pose are known."""
