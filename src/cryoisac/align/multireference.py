@@ -1,0 +1,98 @@
+"""Multireference alignment with classes of equal size: score, assign, pose, average."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cryoisac.comm import Comm
+from cryoisac.engine.contract import Engine, Images, Indices, Search, largest_offset_px
+from cryoisac.model.poses import Poses
+from cryoisac.ops import fourier
+from cryoisac.ops.filters import tangent_lowpass
+from cryoisac.ops.masks import circle, normalise_inside
+
+Offsets = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Classified:
+    """Images in classes, after one pass.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (n,), int64
+        The class of each image.
+    poses : Poses
+        Poses on the class averages.
+    score : ndarray, shape (n,), float32
+        Correlation of each image with the reference of its class.
+    averages : ndarray, shape (k, h, w), float32
+        New class averages, low-passed.
+    """
+
+    labels: Indices
+    poses: Poses
+    score: npt.NDArray[np.float32]
+    averages: Images
+
+
+def search_centres_px(poses: Poses, box_px: int, last_ring: int) -> Offsets:
+    """Return the offsets of poses, shape (n, 2); an image whose rings would leave the box starts at its centre again.
+
+    Notes
+    -----
+    SPARX resets the pose of such an image.
+    """
+    offset = poses.offset_px()
+    lost = (np.abs(offset) > largest_offset_px(box_px, last_ring)).any(axis=1)
+    return np.where(lost[:, None], 0.0, offset)
+
+
+def score_all(
+    engine: Engine, references: Images, images: Indices, offsets_px: Offsets, search: Search, comm: Comm
+) -> npt.NDArray[np.float32]:
+    """Return the score of each image with each reference, shape (n, k); each rank scores its share."""
+    share = comm.share(len(images))
+    return comm.gather(engine.score(references, images[share], offsets_px[share], search))
+
+
+def zero_mean(references: Images, radius_px: int) -> Images:
+    """Return references with zero mean inside the particle circle, as the multireference score wants them."""
+    mask = circle(radius_px, references.shape[-1])
+    return normalise_inside(references, mask, mean_only=True)
+
+
+def recentred_averages(
+    engine: Engine, labels: Indices, images: Indices, poses: Poses, k: int, lowpass: tuple[float, float]
+) -> tuple[Images, Poses]:
+    """Average each class and move it so that the mean shift of its members is zero.
+
+    Parameters
+    ----------
+    engine : Engine
+        Holds the images.
+    labels, images : ndarray, shape (n,), int64
+        Class and image of each row.
+    poses : Poses
+        Poses of the rows.
+    k : int
+        Number of classes.
+    lowpass : tuple of float
+        Cut-off (cycles per pixel) and relative fall-off.
+
+    Returns
+    -------
+    averages : ndarray, shape (k, h, w), float32
+        Low-passed averages, moved by minus the mean shift of their members (mirrored ones counted as mirrored).
+    poses : Poses
+        The poses that fit the moved averages.
+    """
+    sign = np.where(poses.mirror, -1.0, 1.0)
+    seen = np.stack((sign * poses.shift_px[:, 0], poses.shift_px[:, 1]), axis=-1)
+    count = np.maximum(np.bincount(labels, minlength=k), 1)
+    mean = np.stack([np.bincount(labels, weights=seen[:, i], minlength=k) for i in (0, 1)], axis=-1) / count[:, None]
+    averages = (engine.total(labels, images, poses, k) / count[:, None, None]).astype(np.float32)
+    averages = fourier.shift(tangent_lowpass(averages, *lowpass), -mean)
+    back = np.stack((sign * mean[labels, 0], mean[labels, 1]), axis=-1)
+    return averages, Poses(angle_deg=poses.angle_deg, shift_px=poses.shift_px - back, mirror=poses.mirror)

@@ -1,0 +1,169 @@
+"""Pre-alignment: all images on one reference, to find where their particles are; rotations are thrown away."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from cryoisac.align.reference_free import clipped_offset_px
+from cryoisac.comm import Comm
+from cryoisac.engine.contract import Engine, Images, Search
+from cryoisac.model.poses import Poses
+from cryoisac.ops import fourier
+from cryoisac.ops.center import prepare_reference
+from cryoisac.ops.masks import circle
+from cryoisac.ops.spectra import frc_masked
+
+ITERATIONS_PER_STAGE = 14
+MEAN_SHIFT = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What pre-alignment will do.
+
+    Parameters
+    ----------
+    stages : tuple of (int, int)
+        Range and step of the shifts of each stage, in pixels of the shrunk images.
+    radius_px : int
+        Last ring, and radius of the mask.
+    center_method : int
+        How the average is centred: -1 by the mean shift of the images, 0 not, 1 to 7 as ``ops.center``.
+    kick_deg : float
+        At every fourth iteration but the last ten, only angles that are multiples of this are tried; 0 for never.
+    """
+
+    stages: tuple[tuple[int, int], ...]
+    radius_px: int
+    center_method: int
+    kick_deg: float
+
+    @property
+    def iterations(self) -> int:
+        """Averages made; one alignment less is made."""
+        return ITERATIONS_PER_STAGE * len(self.stages)
+
+    def kick_at(self, iteration: int) -> float:
+        """Return the step of the discrete angles of one iteration, 0 for all angles."""
+        return self.kick_deg if iteration % 4 == 0 and iteration + 1 <= self.iterations - 10 else 0.0
+
+    def search_at(self, iteration: int) -> Search:
+        """Return the search of one iteration."""
+        reach, step = self.stages[iteration // ITERATIONS_PER_STAGE]
+        return Search(
+            last_ring=self.radius_px,
+            x_range_px=reach,
+            y_range_px=reach,
+            step_px=step,
+            angle_step_deg=self.kick_at(iteration),
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class State:
+    """Pre-alignment after a number of iterations.
+
+    Parameters
+    ----------
+    iteration : int
+        Iterations done.
+    poses : Poses
+        Poses on the reference, in pixels of the shrunk images.
+    reference : ndarray, shape (h, w), float32
+        The last reference.
+    frc : ndarray, shape (3, shells)
+        Frequency, Fourier ring correlation of the two half averages, and count, of the last iteration.
+    """
+
+    iteration: int
+    poses: Poses
+    reference: Images
+    frc: npt.NDArray[np.float64]
+
+
+def stages(box_px: int, radius_px: int) -> tuple[tuple[int, int], ...]:
+    """Return range and step of the shifts of each stage, so that the disc stays in the box.
+
+    Parameters
+    ----------
+    box_px : int
+        Side of the shrunk images.
+    radius_px : int
+        Particle radius in them.
+
+    Returns
+    -------
+    tuple of (int, int)
+        With t = (box - 2 (radius + 1)) // 2: while t // 4 > 0, range 4 (t // 4) in steps of t // 4, then t halved;
+        one stage of range t in steps of 1 where t < 4.
+
+    Notes
+    -----
+    The schedule of the original. ``ValueError`` where t < 0: the particle does not fit.
+    """
+    t = (box_px - 2 * (radius_px + 1)) // 2
+    if t < 0:
+        raise ValueError(f"a particle of radius {radius_px} px does not fit a box of {box_px} px")
+    found = []
+    if t // 4 == 0:
+        found.append((t, 1))
+    while t // 4 > 0:
+        found.append((4 * (t // 4), t // 4))
+        t //= 2
+    return tuple(found)
+
+
+def start(engine: Engine) -> State:
+    """Return the state before the first iteration: every image is taken as centred."""
+    n, h, w = engine.shape
+    return State(
+        iteration=0,
+        poses=Poses.identity(n),
+        reference=np.zeros((h, w), dtype=np.float32),
+        frc=np.zeros((3, 0)),
+    )
+
+
+def finished(state: State, plan: Plan) -> bool:
+    """Return whether all iterations are done."""
+    return state.iteration >= plan.iterations
+
+
+def step(engine: Engine, state: State, plan: Plan, comm: Comm) -> State:
+    """Return the state after one more iteration: average, filter and centre it, pose every image on it."""
+    n, box, _ = engine.shape
+    average, frc = halves(engine, state.poses, plan, comm)
+    kicked = state.iteration > 0 and plan.kick_at(state.iteration - 1) > 0
+    method = 0 if plan.center_method == MEAN_SHIFT or kicked else plan.center_method
+    reference, centre_px, _ = prepare_reference(average, circle(plan.radius_px, box), frc, method)
+    if plan.center_method == MEAN_SHIFT and state.iteration > 0:
+        centre_px = mean_shift_px(state.poses)
+        reference = fourier.shift(reference, -centre_px)
+    poses = state.poses
+    if state.iteration + 1 < plan.iterations:
+        follow = Poses(
+            angle_deg=np.zeros(n),
+            shift_px=np.tile(-np.asarray(centre_px, dtype=np.float64), (n, 1)),
+            mirror=np.zeros(n, dtype=bool),
+        )
+        offsets = clipped_offset_px(poses.then(follow), box, plan.radius_px)
+        one = np.zeros(n, dtype=np.int64)
+        poses = engine.match(reference[None], one, np.arange(n), offsets, plan.search_at(state.iteration)).poses
+    return replace(state, iteration=state.iteration + 1, poses=poses, reference=reference, frc=frc)
+
+
+def halves(engine: Engine, poses: Poses, plan: Plan, comm: Comm) -> tuple[Images, npt.NDArray[np.float64]]:
+    """Return the average of all images, (h, w), and the FRC of the averages of those with even and odd index."""
+    n, box, _ = engine.shape
+    share = comm.share(n)
+    parity = np.arange(n)[share] % 2
+    sums = comm.total(engine.total(parity, np.arange(n)[share], poses[share], 2))
+    average = (sums.sum(axis=0) / n).astype(np.float32)
+    return average, frc_masked(sums[0], sums[1], circle(plan.radius_px, box))
+
+
+def mean_shift_px(poses: Poses) -> npt.NDArray[np.float64]:
+    """Return the mean shift (x, y) of poses as seen on the reference: x counts reversed where mirrored."""
+    sign = np.where(poses.mirror, -1.0, 1.0)
+    return np.array([(sign * poses.shift_px[:, 0]).mean(), poses.shift_px[:, 1].mean()])

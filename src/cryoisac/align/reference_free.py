@@ -1,0 +1,140 @@
+"""Reference-free alignment: average the images of a class as posed, then pose each on that average."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from cryoisac.engine.contract import Engine, Images, Indices, Search, largest_offset_px
+from cryoisac.model.poses import Poses, rotate
+from cryoisac.ops.filters import tangent_lowpass
+
+Tick = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refinement:
+    """How classes are aligned to their own averages.
+
+    Parameters
+    ----------
+    search : Search
+        Rings and shift grid.
+    iterations : int
+        Averages made; one alignment less is made.
+    first_cutoff, last_cutoff : float
+        Low-pass cut-off at the first and the last iteration, in cycles per pixel; linear in between.
+    falloff : float
+        Relative fall-off of the low-pass.
+    kick_deg : float
+        At every fourth iteration but the last ten, only angles that are multiples of this are tried; 0 for never.
+    """
+
+    search: Search
+    iterations: int
+    last_cutoff: float
+    falloff: float
+    first_cutoff: float = 0.1
+    kick_deg: float = 0.0
+
+    def cutoff(self, iteration: int) -> float:
+        """Return the cut-off of one iteration, in cycles per pixel."""
+        return self.first_cutoff + (self.last_cutoff - self.first_cutoff) * iteration / (self.iterations - 1)
+
+    def search_at(self, iteration: int) -> Search:
+        """Return the search of one iteration: discrete angles kick images out of local optima."""
+        kicked = self.kick_deg > 0 and iteration % 4 == 0 and iteration + 1 <= self.iterations - 10
+        return replace(self.search, angle_step_deg=self.kick_deg if kicked else 0.0)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Aligned:
+    """Rows aligned to the averages of their classes.
+
+    Parameters
+    ----------
+    poses : Poses
+        Poses of the ``m`` rows.
+    averages : ndarray, shape (k, h, w), float32
+        Low-passed averages in those poses.
+    """
+
+    poses: Poses
+    averages: Images
+
+
+def randomised(offset_px: npt.NDArray[np.float64], rng: np.random.Generator) -> Poses:
+    """Return poses that bring ``offset_px``, shape (m, 2), to the centre and turn and mirror at random.
+
+    Notes
+    -----
+    As SPARX starts a within-group refinement: the shift is kept, rotation and mirror are drawn.
+    """
+    m = len(offset_px)
+    angle = rng.uniform(0.0, 360.0, m)
+    return Poses(angle_deg=angle, shift_px=-rotate(angle, offset_px), mirror=rng.random(m) < 0.5)
+
+
+def clipped_offset_px(poses: Poses, box_px: int, last_ring: int) -> npt.NDArray[np.float64]:
+    """Return the offsets of poses, shape (m, 2), held so near the centre that the rings fit the image."""
+    most = max(largest_offset_px(box_px, last_ring), 0)
+    return np.clip(poses.offset_px(), -most, most)
+
+
+def class_means(engine: Engine, labels: Indices, images: Indices, poses: Poses, k: int) -> Images:
+    """Return the mean of each class's images in their poses, shape (k, h, w); zeros for an empty class."""
+    count = np.bincount(labels[labels >= 0], minlength=k)
+    total = engine.total(labels, images, poses, k)
+    mean: Images = (total / np.maximum(count, 1)[:, None, None]).astype(np.float32)
+    return mean
+
+
+def align_reference_free(
+    engine: Engine,
+    labels: Indices,
+    images: Indices,
+    start: Poses,
+    k: int,
+    refinement: Refinement,
+    tick: Tick = lambda what: None,
+) -> Aligned:
+    """Align the rows of every class to the average of their class, again and again.
+
+    Parameters
+    ----------
+    engine : Engine
+        Holds the images.
+    labels : ndarray, shape (m,), int64
+        The class of each row, 0 to k - 1.
+    images : ndarray, shape (m,), int64
+        The image of each row.
+    start : Poses
+        Poses to begin with.
+    k : int
+        Number of classes.
+    refinement : Refinement
+        Search, iterations and filter.
+    tick : callable
+        Told before each alignment what is being done.
+
+    Returns
+    -------
+    Aligned
+        Poses of the rows and averages of the classes.
+
+    Notes
+    -----
+    SPARX's within-group refinement: no centring, no mask, a fixed number of iterations.
+    """
+    poses = start
+    box, ring = engine.shape[1], refinement.search.last_ring
+    last = refinement.iterations - 1
+    for iteration in range(refinement.iterations):
+        means = class_means(engine, labels, images, poses, k)
+        averages = tangent_lowpass(means, refinement.cutoff(iteration), refinement.falloff)
+        if iteration < last:
+            tick(f"aligning classes to their averages, {iteration + 1} of {last}")
+            offsets = clipped_offset_px(poses, box, ring)
+            poses = engine.match(averages, labels, images, offsets, refinement.search_at(iteration)).poses
+    return Aligned(poses=poses, averages=averages)

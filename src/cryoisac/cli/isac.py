@@ -1,0 +1,57 @@
+"""``cryoisac isac``: classify particles."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cryoisac.cli.options import from_options, settings_options
+from cryoisac.settings import Isac
+
+
+@click.command("isac")
+@click.argument("particles", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="OUT", type=click.Path(path_type=Path, file_okay=False))
+@settings_options(Isac)
+@click.option(
+    "--restart",
+    type=click.IntRange(min=0),
+    metavar="K",
+    default=None,
+    help="Go back to the end of main iteration K; 0: to the beginning of the unfinished one.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Threads to use; the result does not depend on it.  [default: all cores]",
+)
+def command(particles: Path, directory: Path, restart: int | None, threads: int | None, **options: Any) -> None:
+    """Classify PARTICLES (a STAR file, an MRC or an HDF stack) into stable classes in the directory OUT.
+
+    \b
+    The same command continues a run that was interrupted.
+    Look at OUT/report.html; go on with OUT/classified.star.
+    """
+    settings = from_options(Isac, options)
+    from cryoisac.cli.progress import shown_on
+    from cryoisac.workflow import run_isac
+
+    with shown_on(sys.stdout) as progress:
+        outcome = run_isac(particles, directory, settings, threads=threads, restart=restart, progress=progress)
+        for line in summary(outcome.record, already=outcome.already):
+            progress.note(line)
+        progress.note(f"Report: {outcome.report}")
+
+
+def summary(record: dict[str, Any], *, already: bool) -> list[str]:
+    """Return what a finished run says of itself, a line each."""
+    counts = record["counts"]
+    share = 100 * counts["accounted"] / max(counts["images"], 1)
+    lines = ["This run has finished; nothing was changed."] if already else [record["stopped_because"]]
+    lines.append(
+        f"{len(record['classes'])} classes, {counts['accounted']} of {counts['images']} particles "
+        f"accounted for ({share:.1f} %)"
+    )
+    return lines

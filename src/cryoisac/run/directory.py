@@ -1,0 +1,158 @@
+"""The run directory: where everything lies, who may write in it, and what it says of itself."""
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cryoisac import __version__
+from cryoisac.errors import RunError
+from cryoisac.io.atomic import write_whole
+from cryoisac.settings import Isac, describe
+
+HASHED_BYTES = 1 << 25
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Paths of a run.
+
+    Parameters
+    ----------
+    path : Path
+        The directory.
+    """
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """``run.json``: what the run is, and what came of it."""
+        return self.path / "run.json"
+
+    @property
+    def states(self) -> Path:
+        """Checkpoints."""
+        return self.path / "state"
+
+    @property
+    def scan(self) -> Path:
+        """Which images can be used."""
+        return self.states / "scan.npz"
+
+    @property
+    def prealignment(self) -> Path:
+        """Checkpoint of pre-alignment."""
+        return self.states / "prealignment.npz"
+
+    @property
+    def shrunk_stack(self) -> Path:
+        """Images that pre-alignment works on; removed when the working stack is there."""
+        return self.states / "shrunk.mrcs"
+
+    @property
+    def working_stack(self) -> Path:
+        """The working stack."""
+        return self.path / "working_stack.mrcs"
+
+    @property
+    def isac(self) -> Path:
+        """Checkpoint of ISAC."""
+        return self.states / "isac.npz"
+
+    def main_end(self, main: int) -> Path:
+        """Checkpoint at the end of a main iteration."""
+        return self.states / f"main{main:03d}.npz"
+
+    @property
+    def log(self) -> Path:
+        """What was said, with times; the only file that two equal runs do not share."""
+        return self.path / "logs" / "run.log"
+
+    def read_record(self) -> dict[str, Any] | None:
+        """Return what ``run.json`` says, or ``None`` where there is none."""
+        if not self.record.exists():
+            return None
+        try:
+            record: dict[str, Any] = json.loads(self.record.read_text())
+            record["given"], record["input"]["sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(self.record, "is damaged; delete the directory and start again") from error
+        return record
+
+    def write_record(self, record: dict[str, Any]) -> None:
+        """Replace ``run.json``."""
+        write_text(self.record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the directory, so that no second program writes in it, and clear what a killed one left behind."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.states.mkdir(exist_ok=True)
+        with (self.log.parent / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunError(self.path, "is in use by another run; wait for it, or choose another name") from error
+            for left_over in self.path.rglob(".*.partial"):
+                left_over.unlink(missing_ok=True)
+            yield
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    write_whole(path, lambda temporary: temporary.write_text(text))
+
+
+def fingerprint(path: Path) -> str:
+    """Return a SHA-256 of a file's size, beginning and end, as hexadecimal text."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(HASHED_BYTES))
+        if size > 2 * HASHED_BYTES:
+            file.seek(size - HASHED_BYTES)
+        digest.update(file.read(HASHED_BYTES))
+    return digest.hexdigest()
+
+
+def check_same(directory: RunDirectory, record: dict[str, Any], settings: Isac, sha256: str) -> None:
+    """Raise ``RunError`` unless an existing run has these settings and this input.
+
+    The message names each setting that differs, and its value then and now.
+    """
+    if record.get("version") != __version__:
+        raise RunError(
+            directory.path,
+            f"was made by cryoisac {record.get('version')}, this is {__version__}; choose another directory",
+        )
+    now = asdict(settings)
+    differing = [
+        f"{d.flag} (then {shown(record['given'].get(d.name))}, now {shown(now[d.name])})"
+        for d in describe(Isac)
+        if record["given"].get(d.name) != now[d.name]
+    ]
+    if differing:
+        raise RunError(
+            directory.path,
+            f"holds a run with other settings: {', '.join(differing)}; "
+            "give the same settings to continue it, or choose another directory",
+        )
+    if record["input"]["sha256"] != sha256:
+        raise RunError(
+            directory.path,
+            f"holds a run on other particles ({record['input']['path']}); choose another directory",
+        )
+
+
+def shown(value: Any) -> str:
+    """Return a setting's value as a person would say it."""
+    return (
+        {None: "automatic", True: "yes", False: "no"}.get(value, str(value))
+        if not isinstance(value, int | float) or isinstance(value, bool)
+        else f"{value:g}"
+    )

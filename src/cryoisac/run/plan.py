@@ -1,0 +1,275 @@
+"""The plan of a run: automatic settings made definite, the impossible refused, time and memory estimated."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cryoisac.align import prealignment
+from cryoisac.cluster.generation import cutoffs
+from cryoisac.engine.contract import Engine, Images, Indices, Search
+from cryoisac.errors import DataError, SettingError
+from cryoisac.model.particles import Particles
+from cryoisac.ops.radius import estimate_radius
+from cryoisac.run.working_stack import Geometry
+from cryoisac.settings import Isac
+
+RADIUS_SAMPLE = 2000
+PROBE_IMAGES = 96
+PROBE_REFERENCES = 8
+FEWEST_PER_CLASS = 50
+MOST_CLASSES = 200
+MINIMUM_SHARE = 0.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run will do.
+
+    Parameters
+    ----------
+    settings : Isac
+        The settings, with nothing left automatic but ``main_iter_limit`` and ``yr``.
+    automatic : dict of str to str
+        How each automatic setting was found.
+    geometry : Geometry
+        Sizes of the images.
+    images, classes : int
+        Images that can be used, and classes of the first generation.
+    memory_bytes, disk_bytes : int
+        Most memory and disk taken at once.
+    warnings : tuple of str
+        What the user should know.
+    """
+
+    settings: Isac
+    automatic: dict[str, str]
+    geometry: Geometry
+    images: int
+    classes: int
+    memory_bytes: int
+    disk_bytes: int
+    warnings: tuple[str, ...]
+
+
+def check_particles(particles: Particles, settings: Isac) -> None:
+    """Raise ``DataError`` or ``SettingError`` for particles that cannot be classified with these settings.
+
+    Notes
+    -----
+    All that can be told without reading pixels: square images, one pixel size, CTF columns, enough images.
+    """
+    h, w = particles.box_px
+    if h != w:
+        raise DataError(particles.path, f"images are {w} x {h} px; particles must be cut out as squares")
+    if len(particles) == 0:
+        raise DataError(particles.path, "has no particles")
+    if settings.ctf and particles.ctf is None:
+        missing = ", ".join(particles.ctf_missing) or "CTF parameters"
+        raise DataError(particles.path, f"--ctf needs {missing}; add them, or run without --ctf")
+    sizes = particles.pixel_size_A
+    if settings.ctf and sizes is None:
+        raise DataError(particles.path, "--ctf needs the pixel size; add rlnImagePixelSize, or run without --ctf")
+    if sizes is not None and np.ptp(sizes) > 1e-3 * sizes.min():
+        raise DataError(
+            particles.path,
+            f"pixel sizes differ ({sizes.min():g} to {sizes.max():g} Å); rescale the particles to one pixel size",
+        )
+    if settings.img_per_grp is not None:
+        _check_enough(particles.path, len(particles), settings.img_per_grp)
+
+
+def _check_enough(path: Path, n: int, img_per_grp: int) -> None:
+    if n < 2 * img_per_grp:
+        raise DataError(
+            path,
+            f"{n} particles make fewer than two classes of --img-per-grp {img_per_grp}; "
+            f"give more particles, or --img-per-grp {max(n // 2, 2)} or less",
+        )
+
+
+def make_plan(particles: Particles, usable: Indices, settings: Isac) -> Plan:
+    """Return the plan of a run, or refuse it.
+
+    Parameters
+    ----------
+    particles : Particles
+        The input, already checked by ``check_particles``.
+    usable : ndarray, shape (n,), int64
+        Images that can be used.
+    settings : Isac
+        As the user gave them.
+
+    Returns
+    -------
+    Plan
+        With every automatic setting made definite.
+    """
+    n, box = len(usable), particles.box_px[0]
+    automatic = {}
+    given = settings.img_per_grp
+    if given is None:
+        given = max(FEWEST_PER_CLASS, n // MOST_CLASSES)
+        automatic["img_per_grp"] = f"max({FEWEST_PER_CLASS}, {n} images / {MOST_CLASSES})"
+    _check_enough(particles.path, n, given)
+    smallest = settings.minimum_grp_size
+    if smallest is None:
+        smallest = max(1, int(MINIMUM_SHARE * given))
+        automatic["minimum_grp_size"] = f"{MINIMUM_SHARE:g} of img_per_grp"
+    radius = settings.radius
+    if radius is None:
+        radius = _estimated_radius(particles, usable)
+        automatic["radius"] = f"estimated from {min(n, RADIUS_SAMPLE)} images"
+    definite = replace(settings, radius=radius, img_per_grp=given, minimum_grp_size=smallest)
+    geometry = Geometry(
+        box_px=box, radius_px=radius, target_radius_px=settings.target_radius, target_box_px=settings.box_px
+    )
+    _check_radius(geometry, settings)
+    return Plan(
+        settings=definite,
+        automatic=automatic,
+        geometry=geometry,
+        images=n,
+        classes=n // given,
+        memory_bytes=_memory_bytes(n, n // given, geometry, definite),
+        disk_bytes=_disk_bytes(n, geometry, definite),
+        warnings=_warnings(geometry, particles),
+    )
+
+
+def _estimated_radius(particles: Particles, usable: Indices) -> int:
+    sample = usable[:: max(1, len(usable) // RADIUS_SAMPLE)][:RADIUS_SAMPLE]
+    return max(1, round(estimate_radius(particles.read(sample))))
+
+
+def _check_radius(geometry: Geometry, settings: Isac) -> None:
+    most = geometry.box_px // 2 - 2
+    if geometry.radius_px > most:
+        raise SettingError(
+            "--radius", f"{geometry.radius_px} px is too large for images of {geometry.box_px} px; at most {most}"
+        )
+    if geometry.shrunk_box_px < 2 * (geometry.target_radius_px + 1):
+        raise SettingError(
+            "--radius",
+            f"{geometry.radius_px} px leaves no room to align in images of {geometry.box_px} px; "
+            "give a smaller radius, or particles cut out with a larger box",
+        )
+
+
+def _memory_bytes(n: int, k: int, geometry: Geometry, settings: Isac) -> int:
+    """Return the most memory taken at once: images, score tables, rows of the stability test."""
+    side = geometry.target_box_px if settings.skip_prealignment else max(geometry.target_box_px, geometry.shrunk_box_px)
+    return n * side**2 * 4 * 2 + n * k * (4 + 8) + n * settings.stab_ali * 200 + (1 << 28)
+
+
+def _disk_bytes(n: int, geometry: Geometry, settings: Isac) -> int:
+    """Return the most disk taken: the shrunk and the working stack, and some for the rest."""
+    shrunk = 0 if settings.skip_prealignment else n * geometry.shrunk_box_px**2 * 4
+    return shrunk + n * geometry.target_box_px**2 * 4 + n * 2000 + (1 << 24)
+
+
+def _warnings(geometry: Geometry, particles: Particles) -> tuple[str, ...]:
+    found = []
+    if geometry.ratio > 1:
+        found.append(
+            f"Images are enlarged {geometry.ratio:.2f} times to bring the particle radius of {geometry.radius_px} px "
+            f"to {geometry.target_radius_px} px: no detail is gained by it."
+        )
+    if particles.pixel_size_A is not None:
+        nyquist = 2 * float(particles.pixel_size_A[0]) / geometry.ratio
+        if nyquist > 20:
+            found.append(f"The working images end at {nyquist:.0f} Å; a larger --target-radius keeps finer detail.")
+    return tuple(found)
+
+
+def check_room(plan: Plan, directory: Path) -> None:
+    """Raise ``SettingError`` where memory or disk cannot hold the run."""
+    memory = available_memory_bytes()
+    if memory is not None and plan.memory_bytes > memory:
+        raise SettingError(
+            "memory",
+            f"the run needs {size(plan.memory_bytes)}, and {size(memory)} are free; use fewer particles, "
+            "or a smaller --target-radius and --target-nx",
+        )
+    home = next(p for p in (directory, *directory.resolve().parents) if p.exists())
+    free = shutil.disk_usage(home).free
+    if plan.disk_bytes > free:
+        raise SettingError("disk", f"the run needs {size(plan.disk_bytes)} in {home}, and {size(free)} are free")
+
+
+def available_memory_bytes() -> int | None:
+    """Return the memory that can be taken, or ``None`` where the system does not say."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as a person would say it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def seconds_a_round(plan: Plan, make_engine: Callable[[Images], Engine]) -> float:
+    """Return how long a round of the first generation will take, from a short trial of the engine.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan.
+    make_engine : callable
+        ``make_engine(images)``.
+
+    Returns
+    -------
+    float
+        Seconds for the K-means passes and the stability test of one round.
+    """
+    s, box = plan.settings, plan.geometry.target_box_px
+    noise = np.random.default_rng(0).normal(size=(PROBE_IMAGES, box, box)).astype(np.float32)
+    engine, rows = make_engine(noise), np.arange(PROBE_IMAGES)
+    centred, one = np.zeros((PROBE_IMAGES, 2)), np.zeros(PROBE_IMAGES, dtype=np.int64)
+    search = Search(
+        first_ring=s.ir,
+        last_ring=s.target_radius,
+        ring_step=s.rs,
+        x_range_px=s.xr,
+        y_range_px=s.y_range_px,
+        step_px=s.ts,
+    )
+    aligning = _seconds(lambda: engine.match(noise[:1], one, rows, centred, search)) / PROBE_IMAGES
+    scoring = _seconds(lambda: engine.score(noise[:PROBE_REFERENCES], rows, centred, search)) / PROBE_IMAGES
+    a_reference = max(scoring - aligning, 0.0) / (PROBE_REFERENCES - 1)
+    kmeans = len(list(cutoffs(s.FL, s.FH))) * plan.images * (2 * aligning + plan.classes * a_reference)
+    return kmeans + plan.images * s.stab_ali * s.maxit * aligning
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    work()
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def prealignment_plan(plan: Plan) -> prealignment.Plan:
+    """Return what pre-alignment will do."""
+    s = plan.settings
+    return prealignment.Plan(
+        stages=prealignment.stages(plan.geometry.shrunk_box_px, s.target_radius),
+        radius_px=s.target_radius,
+        center_method=s.center_method,
+        kick_deg=s.dst,
+    )

@@ -1,0 +1,217 @@
+"""From particles to the working stack: scan, shrink for pre-alignment, then flip, shift, shrink, normalise.
+
+Images stream through in blocks of a size that depends on nothing but the box, over a pool of threads.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from cryoisac.engine.contract import Images, Indices
+from cryoisac.io.atomic import write_whole
+from cryoisac.io.mrc_write import MrcStackWriter
+from cryoisac.model.particles import Particles
+from cryoisac.ops import fourier
+from cryoisac.ops.ctf import phase_flip
+from cryoisac.ops.masks import circle, normalise_inside, statistics
+from cryoisac.ops.normalise import normalise_working
+from cryoisac.ops.resample import resample
+from cryoisac.run.progress import Progress
+
+BLOCK_BYTES = 1 << 24
+T = TypeVar("T")
+Treat = Callable[[Images, Indices], Images]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """Sizes of input and working images.
+
+    Parameters
+    ----------
+    box_px : int
+        Side of the input images.
+    radius_px : int
+        Particle radius in them.
+    target_radius_px, target_box_px : int
+        Particle radius and side of the working images.
+    """
+
+    box_px: int
+    radius_px: int
+    target_radius_px: int
+    target_box_px: int
+
+    @property
+    def ratio(self) -> float:
+        """Working pixels per input pixel."""
+        return self.target_radius_px / self.radius_px
+
+    @property
+    def shrunk_box_px(self) -> int:
+        """Side of a whole input image in working pixels."""
+        return int(self.box_px * self.ratio + 0.5)
+
+
+def blocks(index: Indices, box_px: int) -> Iterator[Indices]:
+    """Yield the images ``index`` in blocks of about 16 MB."""
+    size = max(1, BLOCK_BYTES // (4 * box_px * box_px))
+    for first in range(0, len(index), size):
+        yield index[first : first + size]
+
+
+def unusable(particles: Particles, threads: int, progress: Progress) -> Indices:
+    """Return the images that have constant pixels, or pixels that are not finite.
+
+    Parameters
+    ----------
+    particles : Particles
+        The images.
+    threads : int
+        Threads that read.
+    progress : Progress
+        Told of each block.
+
+    Returns
+    -------
+    ndarray, shape (b,), int64
+        Their indices, ascending.
+    """
+    n = len(particles)
+    progress.stage("Reading the images", n, "images")
+
+    def scan(index: Indices) -> Indices:
+        pixels = particles.read(index).reshape(len(index), -1)
+        good = np.isfinite(pixels).all(axis=1)
+        good[good] = np.ptp(pixels[good], axis=1) > 0
+        return index[~good]
+
+    found = [bad for _, bad in _over(blocks(np.arange(n), particles.box_px[0]), scan, threads, progress)]
+    return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Preparation:
+    """What images are prepared, and how.
+
+    Parameters
+    ----------
+    particles : Particles
+        The input images.
+    index : ndarray, shape (n,), int64
+        Those of them that are used, ascending.
+    geometry : Geometry
+        Sizes.
+    ctf : bool
+        Whether phases are flipped.
+    threads : int
+        Threads that work.
+    progress : Progress
+        Told of each block.
+    """
+
+    particles: Particles
+    index: Indices
+    geometry: Geometry
+    ctf: bool
+    threads: int
+    progress: Progress
+
+
+def write_shrunk(path: Path, job: Preparation) -> None:
+    """Write the MRC stack that pre-alignment works on: flipped, shrunk, background mean removed."""
+    box = job.geometry.shrunk_box_px
+    mask = circle(job.geometry.target_radius_px, box)
+
+    def treat(images: Images, rows: Indices) -> Images:
+        return without_background(resample(flipped(images, rows, job), job.geometry.ratio, box), mask)
+
+    job.progress.stage("Shrinking the images", len(job.index), "images")
+    _write(path, job, treat, box)
+
+
+def write_working(path: Path, job: Preparation, shift_px: npt.NDArray[np.float64]) -> None:
+    """Write the working stack: background mean removed, flipped, shifted, shrunk, normalised.
+
+    Parameters
+    ----------
+    path : Path
+        MRC stack to write.
+    job : Preparation
+        Images and sizes.
+    shift_px : ndarray, shape (n, 2)
+        Shifts (x, y) of the images ``job.index`` in input pixels.
+    """
+    g = job.geometry
+    mask = circle(g.radius_px, g.box_px)
+    position = np.full(len(job.particles), -1, dtype=np.int64)
+    position[job.index] = np.arange(len(job.index))
+
+    def treat(images: Images, rows: Indices) -> Images:
+        clean = flipped(without_background(images, mask), rows, job)
+        moved = fourier.shift(clean, shift_px[position[rows]])
+        small = resample(moved, g.ratio, min(g.shrunk_box_px, g.target_box_px))
+        return normalise_working(small, g.target_radius_px, g.target_box_px)
+
+    job.progress.stage("Making the working stack", len(job.index), "images")
+    _write(path, job, treat, g.target_box_px)
+
+
+def flipped(images: Images, rows: Indices, job: Preparation) -> Images:
+    """Return the images ``rows`` with their phases flipped where the CTF is negative, if the job says so."""
+    ctf, pixel_size_A = job.particles.ctf, job.particles.pixel_size_A
+    if not job.ctf or ctf is None or pixel_size_A is None:
+        return images
+    return phase_flip(images, ctf[rows], pixel_size_A[rows])
+
+
+def without_background(images: Images, mask: npt.NDArray[np.bool_]) -> Images:
+    """Return images less the mean of their pixels outside ``mask``."""
+    mean = np.asarray(statistics(images, mask, inside=False).mean, dtype=np.float32)
+    return images - mean[..., None, None]
+
+
+def normalised(images: Images, radius_px: int) -> Images:
+    """Return images with zero mean and unit variance inside the particle circle, as K-means works on them."""
+    return normalise_inside(images, circle(radius_px, images.shape[-1]))
+
+
+def _write(path: Path, job: Preparation, treat: Treat, box_px: int) -> None:
+    given = job.particles.pixel_size_A
+    pixel_size_A = None if given is None else float(given[0]) / job.geometry.ratio
+    place = np.full(len(job.particles), -1, dtype=np.int64)
+    place[job.index] = np.arange(len(job.index))
+
+    def write_to(temporary: Path) -> None:
+        with MrcStackWriter(temporary, (len(job.index), box_px, box_px), pixel_size_A) as stack:
+
+            def work(rows: Indices) -> None:
+                stack.write(int(place[rows[0]]), treat(job.particles.read(rows), rows))
+
+            for _ in _over(blocks(job.index, job.geometry.box_px), work, job.threads, job.progress):
+                pass
+
+    write_whole(path, write_to)
+
+
+def _over(
+    parts: Iterator[Indices], work: Callable[[Indices], T], threads: int, progress: Progress
+) -> Iterator[tuple[Indices, T]]:
+    """Yield each part and what ``work`` made of it, in order; a few parts a thread are under way at once."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = [(part, pool.submit(partial(work, part))) for part in islice(parts, 2 * threads)]
+        while waiting:
+            part, future = waiting.pop(0)
+            result = future.result()
+            progress.advance(len(part))
+            following = next(parts, None)
+            if following is not None:
+                waiting.append((following, pool.submit(partial(work, following))))
+            yield part, result

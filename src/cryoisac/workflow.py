@@ -1,0 +1,161 @@
+"""ISAC from particles to report: the run, its products, its page."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cryoisac.cluster import isac
+from cryoisac.errors import RunError
+from cryoisac.products.averages import ordered, write_average_table, write_averages, write_chains
+from cryoisac.products.ordering import Ordering, order_averages
+from cryoisac.products.tables import total_poses, write_classified, write_ledger, write_original_tables
+from cryoisac.report.html import write_report
+from cryoisac.run.directory import RunDirectory
+from cryoisac.run.pipeline import (
+    Run,
+    begin,
+    default_threads,
+    finished_before,
+    plan_run,
+    play,
+    prealignment_shifts_px,
+    restart_at,
+    say_plan,
+)
+from cryoisac.run.progress import Logged, Progress, Silent
+from cryoisac.settings import Isac
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a run.
+
+    Parameters
+    ----------
+    record : dict
+        What ``run.json`` says.
+    report : Path
+        The page to open.
+    already : bool
+        Whether the run had ended before, so that nothing was done.
+    """
+
+    record: dict[str, Any]
+    report: Path
+    already: bool
+
+
+def run_isac(
+    particles: Path,
+    directory: Path,
+    settings: Isac,
+    *,
+    threads: int | None = None,
+    restart: int | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Classify particles with ISAC, or continue a run that was interrupted.
+
+    Parameters
+    ----------
+    particles : Path
+        STAR file, MRC stack or HDF stack.
+    directory : Path
+        Run directory; made if it is not there.
+    settings : Isac
+        The settings; a run that exists must have been started with the same.
+    threads : int, optional
+        Threads; by default all cores that this process may use. The result does not depend on them.
+    restart : int, optional
+        Go back to the end of this main iteration first; 0 for the beginning of the unfinished one.
+    progress : Progress, optional
+        Told of everything.
+
+    Returns
+    -------
+    Outcome
+        The record and the report.
+
+    Raises
+    ------
+    CryoisacError
+        For anything wrong with the particles, the settings or the directory.
+    """
+    home = RunDirectory(directory)
+    record = finished_before(home, particles, settings)
+    if restart is None and record is not None:
+        return Outcome(record=record, report=directory / "report.html", already=True)
+    if restart is not None and home.read_record() is None:
+        raise RunError(directory, f"--restart {restart} needs a run that was started; leave it out to start one")
+    run = plan_run(home, particles, settings, threads=threads or default_threads(), progress=progress or Silent())
+    with home.held(), home.log.open("a") as log:
+        if restart is not None:
+            restart_at(home, restart)
+        run = replace(run, progress=Logged(run.progress, log))
+        say_plan(run)
+        begin(run)
+        record = publish(run, play(run))
+    return Outcome(record=record, report=home.path / "report.html", already=False)
+
+
+def publish(run: Run, state: isac.State) -> dict[str, Any]:
+    """Write everything that a run leaves for others, its record last, and return the record.
+
+    Each file is whole or absent, and depends on nothing but the last state, so an interruption is made good by
+    publishing again.
+    """
+    path, plan, particles = run.directory.path, run.plan, run.particles
+    run.progress.stage("Writing averages, tables and report")
+    pixel_size_A = run.record["derived"]["working_pixel_size_A"]
+    ledger = state.ledger.spread(run.usable, len(particles))
+    shift_px = np.zeros((len(particles), 2))
+    shift_px[run.usable] = prealignment_shifts_px(run)
+    ratio = plan.geometry.ratio
+    sizes, errors_px = isac.class_sizes(state), isac.class_pixel_errors_px(state)
+    ordering = order_classes(run, state)
+
+    write_averages(path / "class_averages", state.averages, ledger, pixel_size_A, np.arange(len(state.averages)))
+    write_average_table(path / "class_averages.star", "class_averages.mrcs", sizes, errors_px)
+    if ordering is not None:
+        turned = ordered(state.averages, ordering)
+        write_averages(path / "ordered_class_averages", turned, ledger, pixel_size_A, ordering.order)
+        write_chains(path / "chains_params.txt", ordering)
+    poses = total_poses(shift_px, ledger.poses, ratio)
+    write_classified(path / "classified.star", particles, ledger, poses)
+    write_ledger(path / "ledger.csv", particles, ledger)
+    write_original_tables(path, ledger, shift_px, ratio, plan.geometry.radius_px)
+
+    chapters = [asdict(c) for c in state.chapters]
+    made_in = np.repeat(np.arange(len(chapters)), [c["accepted_classes"] for c in chapters])
+    record = run.record | {
+        "status": "finished",
+        "generations": chapters,
+        "classes": [
+            {
+                "class": c + 1,
+                "members": int(sizes[c]),
+                "number": chapters[made_in[c]]["number"],
+                "main": chapters[made_in[c]]["main"],
+                "generation": chapters[made_in[c]]["generation"],
+                "pixel_error_px": round(float(errors_px[c]), 6),
+            }
+            for c in range(len(sizes))
+        ],
+        "counts": {"images": len(particles), "accounted": int(sizes.sum()), "by_reason": ledger.counts()},
+        "ordered": [] if ordering is None else (ordering.order + 1).tolist(),
+        "stopped_because": state.stopped_because,
+    }
+    write_report(path, record)
+    run.directory.write_record(record)
+    return record
+
+
+def order_classes(run: Run, state: isac.State) -> Ordering | None:
+    """Return the circular order of the averages, or ``None`` where it is skipped or there are none."""
+    s = run.plan.settings
+    if s.skip_ordering or not len(state.averages):
+        return None
+    run.progress.detail("ordering the averages")
+    return order_averages(state.averages, range_px=s.xr + 1, radius_px=s.target_radius, seed=s.rand_seed)
