@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.model.poses import Poses
+from cryoisac.errors import DataError, SettingError
+from cryoisac.model.poses import Poses, rotate, wrap
 
 Images = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -98,9 +99,7 @@ class Engine(Protocol):
             Largest correlation over shift, angle and mirror; only the sampled maximum, not interpolated.
         """
 
-    def match(
-        self, references: Images, labels: Indices, images: Indices, offsets_px: Offsets, search: Search
-    ) -> Match:
+    def match(self, references: Images, labels: Indices, images: Indices, offsets_px: Offsets, search: Search) -> Match:
         """Return the best pose of each row on the reference that its label names.
 
         Parameters
@@ -176,3 +175,55 @@ def search_limits(offsets_px: Offsets, box_px: int, search: Search) -> npt.NDArr
 def largest_offset_px(box_px: int, last_ring: int) -> int:
     """Return how far a search centre may lie from the image centre: n // 2 - R - 1, the original's ``mashi``."""
     return box_px // 2 - last_ring - 1
+
+
+def trial_counts(offsets_px: Offsets, box_px: int, search: Search) -> Indices:
+    """Return how many steps each row is searched towards -x, +x, -y, +y, shape (m, 4); trial shifts are i * step."""
+    return np.floor(search_limits(offsets_px, box_px, search) / search.step_px).astype(np.int64)
+
+
+def found_poses(offsets_px: Offsets, trial_px: Offsets, angle_deg: Offsets, mirror: npt.NDArray[np.bool_]) -> Poses:
+    """Return the poses (a, -R(a) o, m) of rows found at angle a with their centre at o = offset + trial shift."""
+    angle = wrap(angle_deg)
+    return Poses(angle_deg=angle, shift_px=-rotate(angle, offsets_px + trial_px), mirror=mirror)
+
+
+def check_stack(images: Images) -> Images:
+    """Return a stack of square images as contiguous float32.
+
+    Raises
+    ------
+    DataError
+        When the array is not three-dimensional, or its images are not square.
+    """
+    stack = np.ascontiguousarray(images, dtype=np.float32)
+    if stack.ndim != 3 or stack.shape[1] != stack.shape[2] or stack.shape[1] == 0:
+        raise DataError("stack", f"shape {np.shape(images)}: an engine needs (images, side, side)")
+    return stack
+
+
+def check_rows(shape: tuple[int, int, int], images: Indices, offsets_px: Offsets) -> None:
+    """Raise DataError unless every row names an image of the stack and has a finite offset (x, y)."""
+    if images.ndim != 1 or (images.size and not 0 <= images.min() <= images.max() < shape[0]):
+        raise DataError("rows", f"images must be indices from 0 to {shape[0] - 1}")
+    if offsets_px.shape != (len(images), 2) or not np.isfinite(offsets_px).all():
+        raise DataError("rows", f"offsets of shape {offsets_px.shape} for {len(images)} rows: need finite (x, y) each")
+
+
+def check_labels(labels: Indices, rows: int, k: int, *, least: int = 0) -> None:
+    """Raise DataError unless there is one label for each row, from ``least`` to k - 1."""
+    if labels.shape != (rows,) or (rows and not least <= labels.min() <= labels.max() < k):
+        raise DataError("rows", f"labels must be one number from {least} to {k - 1} for each of {rows} rows")
+
+
+def check_search(shape: tuple[int, int, int], references: Images, search: Search) -> None:
+    """Raise DataError or SettingError unless the references have the images' side and the rings fit them."""
+    n = shape[1]
+    if references.ndim != 3 or references.shape[1:] != shape[1:]:
+        raise DataError("references", f"shape {references.shape}: images have side {n}, so must references")
+    if search.last_ring > n - 1 - n // 2:
+        raise SettingError("last_ring", f"{search.last_ring} px leaves a box of {n} px: at most {n - 1 - n // 2}")
+    if not search.step_px > 0:
+        raise SettingError("step_px", f"{search.step_px}: must be positive")
+    if not 0 <= search.angle_step_deg < 360:
+        raise SettingError("angle_step_deg", f"{search.angle_step_deg}: must lie in [0, 360)")

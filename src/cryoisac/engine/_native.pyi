@@ -1,0 +1,68 @@
+"""Compiled kernels; ``cryoisac.engine.native`` checks what it hands to them."""
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+
+def instruction_sets() -> list[str]: ...
+
+class Search:
+    @staticmethod
+    def make(
+        points: Float64,
+        lengths: Int32,
+        weights: Float64,
+        last_radius: int,
+        step: float,
+        stride: int,
+        refine: bool,
+        normalise: bool,
+        mirror: bool,
+    ) -> Search: ...
+
+class Engine:
+    def __init__(self, instructions: str) -> None: ...
+    def score(
+        self,
+        search: Search,
+        stack: Float32,
+        means: Float32,
+        references: Float32,
+        images: Int64,
+        offsets: Float64,
+        reach: Int32,
+        scores: Float32,
+        threads: int,
+    ) -> None: ...
+    def match(
+        self,
+        search: Search,
+        stack: Float32,
+        means: Float32,
+        references: Float32,
+        labels: Int64,
+        order: Int64,
+        images: Int64,
+        offsets: Float64,
+        reach: Int32,
+        score: Float32,
+        position: Float64,
+        trial: Int32,
+        mirror: npt.NDArray[np.uint8],
+        threads: int,
+    ) -> None: ...
+    def total(
+        self,
+        stack: Float32,
+        order: Int64,
+        bounds: Int64,
+        images: Int64,
+        placements: Float64,
+        sums: Float64,
+        threads: int,
+    ) -> None: ...
+    def warp(self, stack: Float32, images: Int64, placements: Float64, out: Float32, threads: int) -> None: ...
