@@ -45,8 +45,9 @@ def search_centres_px(poses: Poses, box_px: int, last_ring: int) -> Offsets:
     SPARX resets the pose of such an image.
     """
     offset = poses.offset_px()
-    lost = (np.abs(offset) > largest_offset_px(box_px, last_ring)).any(axis=1)
-    return np.where(lost[:, None], 0.0, offset)
+    lost = np.abs(offset).max(axis=1) > largest_offset_px(box_px, last_ring)
+    offset[lost] = 0.0
+    return offset
 
 
 def score_all(

@@ -12,7 +12,7 @@ from cryoisac.model.poses import Poses
 from cryoisac.ops import fourier
 from cryoisac.ops.center import prepare_reference
 from cryoisac.ops.masks import circle
-from cryoisac.ops.spectra import frc_masked
+from cryoisac.ops.spectra import RingCorrelation, ring_correlation
 
 ITERATIONS_PER_STAGE = 14
 MEAN_SHIFT = -1
@@ -72,14 +72,14 @@ class State:
         Poses on the reference, in pixels of the shrunk images.
     reference : ndarray, shape (h, w), float32
         The last reference.
-    frc : ndarray, shape (3, shells)
-        Frequency, Fourier ring correlation of the two half averages, and count, of the last iteration.
+    frc : RingCorrelation or None
+        Agreement of the two half averages of the last iteration.
     """
 
     iteration: int
     poses: Poses
     reference: Images
-    frc: npt.NDArray[np.float64]
+    frc: RingCorrelation | None
 
 
 def stages(box_px: int, radius_px: int) -> tuple[tuple[int, int], ...]:
@@ -121,7 +121,7 @@ def start(engine: Engine) -> State:
         iteration=0,
         poses=Poses.identity(n),
         reference=np.zeros((h, w), dtype=np.float32),
-        frc=np.zeros((3, 0)),
+        frc=None,
     )
 
 
@@ -136,15 +136,16 @@ def step(engine: Engine, state: State, plan: Plan, comm: Comm) -> State:
     average, frc = halves(engine, state.poses, plan, comm)
     kicked = state.iteration > 0 and plan.kick_at(state.iteration - 1) > 0
     method = 0 if plan.center_method == MEAN_SHIFT or kicked else plan.center_method
-    reference, centre_px, _ = prepare_reference(average, circle(plan.radius_px, box), frc, method)
+    prepared = prepare_reference(average, circle(plan.radius_px, box), frc, method)
+    reference, centre_px = prepared.image, np.asarray(prepared.centre_px, dtype=np.float64)
     if plan.center_method == MEAN_SHIFT and state.iteration > 0:
         centre_px = mean_shift_px(state.poses)
-        reference = fourier.shift(reference, -centre_px)
+        reference = fourier.shift(reference[None], -centre_px[None])[0]
     poses = state.poses
     if state.iteration + 1 < plan.iterations:
         follow = Poses(
             angle_deg=np.zeros(n),
-            shift_px=np.tile(-np.asarray(centre_px, dtype=np.float64), (n, 1)),
+            shift_px=np.tile(-centre_px, (n, 1)),
             mirror=np.zeros(n, dtype=bool),
         )
         offsets = clipped_offset_px(poses.then(follow), box, plan.radius_px)
@@ -153,14 +154,15 @@ def step(engine: Engine, state: State, plan: Plan, comm: Comm) -> State:
     return replace(state, iteration=state.iteration + 1, poses=poses, reference=reference, frc=frc)
 
 
-def halves(engine: Engine, poses: Poses, plan: Plan, comm: Comm) -> tuple[Images, npt.NDArray[np.float64]]:
+def halves(engine: Engine, poses: Poses, plan: Plan, comm: Comm) -> tuple[Images, RingCorrelation]:
     """Return the average of all images, (h, w), and the FRC of the averages of those with even and odd index."""
     n, box, _ = engine.shape
     share = comm.share(n)
     parity = np.arange(n)[share] % 2
     sums = comm.total(engine.total(parity, np.arange(n)[share], poses[share], 2))
     average = (sums.sum(axis=0) / n).astype(np.float32)
-    return average, frc_masked(sums[0], sums[1], circle(plan.radius_px, box))
+    even, odd = sums.astype(np.float32)
+    return average, ring_correlation(even, odd, mask=circle(plan.radius_px, box))
 
 
 def mean_shift_px(poses: Poses) -> npt.NDArray[np.float64]:

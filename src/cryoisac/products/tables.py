@@ -1,7 +1,9 @@
 """The tables of a run: RELION's STAR files, the ledger, the originals' text tables."""
 
 import csv
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -144,6 +146,10 @@ def write_ledger(path: Path, particles: Particles, ledger: Ledger) -> None:
     write_whole(path, write)
 
 
+def _write_rows(table: npt.NDArray[Any], path: Path) -> None:
+    write_table(path, table)
+
+
 def write_original_tables(
     directory: Path, ledger: Ledger, initial_shift_px: npt.NDArray[np.float64], ratio: float, radius_px: int
 ) -> None:
@@ -173,7 +179,7 @@ def write_original_tables(
         ("not_processed_images.txt", np.flatnonzero(~placed)),
         ("2dalignment/initial2Dparams.txt", initial),
     ):
-        write_whole(directory / name, lambda temporary, table=table: write_table(temporary, table))
+        write_whole(directory / name, partial(_write_rows, table))
     text = (
         "\nThe images were resampled for the classification: class averages and all_parameters.txt are in\n"
         "working pixels. One input pixel is this many working pixels (next line but one), and the particle\n"

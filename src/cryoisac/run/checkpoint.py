@@ -27,7 +27,7 @@ def save(path: Path, state: Any) -> None:
         Frozen dataclass of arrays, numbers, texts, ``None``, tuples of dataclasses of plain values, and further such
         dataclasses.
     """
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    arrays: dict[str, Any] = {}
     plain = _flatten(state, "", arrays)
     arrays[PLAIN] = np.frombuffer(json.dumps(plain, sort_keys=True).encode(), dtype=np.uint8)
 

@@ -163,7 +163,8 @@ def _check_radius(geometry: Geometry, settings: Isac) -> None:
 def _memory_bytes(n: int, k: int, geometry: Geometry, settings: Isac) -> int:
     """Return the most memory taken at once: images, score tables, rows of the stability test."""
     side = geometry.target_box_px if settings.skip_prealignment else max(geometry.target_box_px, geometry.shrunk_box_px)
-    return n * side**2 * 4 * 2 + n * k * (4 + 8) + n * settings.stab_ali * 200 + (1 << 28)
+    pixels, scores, rows = n * side**2 * 4 * 2, n * k * (4 + 8), n * settings.stab_ali * 200
+    return int(pixels + scores + rows + (1 << 28))
 
 
 def _disk_bytes(n: int, geometry: Geometry, settings: Isac) -> int:

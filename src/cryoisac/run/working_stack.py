@@ -20,8 +20,8 @@ from cryoisac.io.mrc_write import MrcStackWriter
 from cryoisac.model.particles import Particles
 from cryoisac.ops import fourier
 from cryoisac.ops.ctf import phase_flip
-from cryoisac.ops.masks import circle, normalise_inside, statistics
-from cryoisac.ops.normalise import normalise_working
+from cryoisac.ops.masks import circle, normalise_inside
+from cryoisac.ops.normalise import subtract_background, working_images
 from cryoisac.ops.resample import resample
 from cryoisac.run.progress import Progress
 
@@ -89,9 +89,9 @@ def unusable(particles: Particles, threads: int, progress: Progress) -> Indices:
 
     def scan(index: Indices) -> Indices:
         pixels = particles.read(index).reshape(len(index), -1)
-        good = np.isfinite(pixels).all(axis=1)
-        good[good] = np.ptp(pixels[good], axis=1) > 0
-        return index[~good]
+        with np.errstate(invalid="ignore"):
+            spread = pixels.max(axis=1) - pixels.min(axis=1)
+        return index[~(np.isfinite(spread) & (spread > 0))]
 
     found = [bad for _, bad in _over(blocks(np.arange(n), particles.box_px[0]), scan, threads, progress)]
     return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
@@ -131,7 +131,7 @@ def write_shrunk(path: Path, job: Preparation) -> None:
     mask = circle(job.geometry.target_radius_px, box)
 
     def treat(images: Images, rows: Indices) -> Images:
-        return without_background(resample(flipped(images, rows, job), job.geometry.ratio, box), mask)
+        return subtract_background(resample(flipped(images, rows, job), job.geometry.ratio, box), mask)
 
     job.progress.stage("Shrinking the images", len(job.index), "images")
     _write(path, job, treat, box)
@@ -155,10 +155,10 @@ def write_working(path: Path, job: Preparation, shift_px: npt.NDArray[np.float64
     position[job.index] = np.arange(len(job.index))
 
     def treat(images: Images, rows: Indices) -> Images:
-        clean = flipped(without_background(images, mask), rows, job)
+        clean = flipped(subtract_background(images, mask), rows, job)
         moved = fourier.shift(clean, shift_px[position[rows]])
         small = resample(moved, g.ratio, min(g.shrunk_box_px, g.target_box_px))
-        return normalise_working(small, g.target_radius_px, g.target_box_px)
+        return working_images(small, g.target_box_px, radius_px=g.target_radius_px)
 
     job.progress.stage("Making the working stack", len(job.index), "images")
     _write(path, job, treat, g.target_box_px)
@@ -170,12 +170,6 @@ def flipped(images: Images, rows: Indices, job: Preparation) -> Images:
     if not job.ctf or ctf is None or pixel_size_A is None:
         return images
     return phase_flip(images, ctf[rows], pixel_size_A[rows])
-
-
-def without_background(images: Images, mask: npt.NDArray[np.bool_]) -> Images:
-    """Return images less the mean of their pixels outside ``mask``."""
-    mean = np.asarray(statistics(images, mask, inside=False).mean, dtype=np.float32)
-    return images - mean[..., None, None]
 
 
 def normalised(images: Images, radius_px: int) -> Images:
