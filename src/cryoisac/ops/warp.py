@@ -48,8 +48,9 @@ def rotate_shift(
 
     Notes
     -----
-    As SPARX's ``rot_shift2D`` (quadratic or linear, background or cyclic); cubic: Keys (1981), a = -1/2. A mirrored image of even side keeps its column 0. Neighbours of inner points wrap around the box. The quadratic
-    formula jumps slightly where a point passes a pixel; points within 1e-9 px of one count as on it.
+    As SPARX's ``rot_shift2D`` (quadratic or linear, background or cyclic); cubic: Keys (1981), a = -1/2. A mirrored
+    image of even side keeps its column 0. Neighbours of inner points wrap around the box. The quadratic formula jumps
+    slightly where a point passes a pixel; points within 1e-9 px of one count as on it.
     """
     pixels = np.asarray(images)
     if pixels.ndim != 3 or len(pixels) != len(poses):
