@@ -1,10 +1,6 @@
 """MRC2014 image stacks: read through a memory map; see ``mrc_write`` for writing."""
 
-import bz2
-import gzip
 import math
-import os
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +10,15 @@ import numpy.typing as npt
 from mrcfile.dtypes import HEADER_DTYPE
 
 from cryoisac.errors import DataError, FormatError
+from cryoisac.io.content import contents
 from cryoisac.model.particles import Particles
 
-SUFFIXES = (".mrcs", ".mrc", ".map", ".st", ".mrcs.gz", ".mrc.gz", ".map.gz", ".mrcs.bz2", ".mrc.bz2", ".map.bz2")
+PACKED = ("", ".gz", ".bz2")
+SUFFIXES: tuple[str, ...] = tuple(f".{kind}{packed}" for kind in ("mrcs", "mrc", "map", "st") for packed in PACKED)
 HEADER_BYTES = 1024
 PIXEL_TYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 REFUSED_MODES = {3: "complex 16-bit integers", 4: "complex floats", 101: "packed 4-bit integers"}
-LARGEST_SIDE = 1 << 20
+LARGEST_SIDE = 1 << 16
 IMOD_STAMP = 1146047817
 
 
@@ -130,23 +128,6 @@ def check_index(path: Path, index: npt.NDArray[np.int64], n: int) -> None:
     outside = (index < 0) | (index >= n)
     if outside.any():
         raise DataError(path, f"image {index[outside][0] + 1} was asked for, but it holds {n}")
-
-
-def contents(path: Path) -> npt.NDArray[np.uint8]:
-    """Return the bytes of a file: mapped, or decompressed in memory where it is gzip or bzip2."""
-    try:
-        size = path.stat().st_size
-        if not size:
-            raise FormatError(path, "is empty")
-        mapped = np.asarray(np.memmap(path, np.uint8, "r"))
-        unpack = {b"\x1f\x8b": gzip.decompress, b"BZ": bz2.decompress}.get(mapped[:2].tobytes())
-        return mapped if unpack is None else np.frombuffer(unpack(mapped.tobytes()), np.uint8)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise FormatError(path, f"cannot be read: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
 
 
 def parse_header(path: Path, content: npt.NDArray[np.uint8]) -> MrcHeader:

@@ -1,0 +1,284 @@
+"""EMAN2 HDF stacks: images and header attributes of every type, in and out."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from cryoisac.errors import DataError, FormatError
+from cryoisac.io.eman_header import PREFIX, EmanCtf, EmanTransform, decode, encode, needs_new_format, pose_rows
+from cryoisac.io.mrc import check_index
+from cryoisac.model.ctf import CtfParameters
+from cryoisac.model.particles import Particles
+
+SUFFIXES: tuple[str, ...] = (".hdf", ".h5", ".hdf5")
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+IMAGES = "MDF/images"
+SIZES = ("nx", "ny", "nz", "npad", "datatype", "changecount", "all_int", "HostEndian", "ImageEndian")
+STATISTICS = ("minimum", "maximum", "mean", "sigma", "square_sum", "mean_nonzero", "sigma_nonzero")
+FOURIER = ("is_complex", "is_complex_x", "is_complex_ri", "is_fftodd", "is_fftpad")
+COMPRESSION = ("stored_renderbits", "stored_rendermin", "stored_rendermax", "stored_truncated", "render_compress_level")
+BOOKKEEPING = frozenset((*SIZES, *STATISTICS, *FOURIER, *COMPRESSION, "apix_y", "apix_z"))
+
+
+def sniff(head: bytes) -> bool:
+    """Return whether ``head`` begins an HDF5 file."""
+    return head.startswith(SIGNATURE)
+
+
+def read(path: Path) -> Particles:
+    """Return the images of a stack with their headers.
+
+    Returns
+    -------
+    Particles
+        ``attributes`` holds one value an image under each name: an array where all are numbers, rows
+        ``angle_deg, x, y, mirror``, shape (n, 4), for ``xform.align2d``, else a list, ``None`` where an image has no
+        such attribute. Sizes and statistics are left out.
+
+    Raises
+    ------
+    FormatError
+        If the file is no stack of real 2-D images of one size, or an image is missing.
+    """
+    stack = HdfStack(path)
+    headers = [stack.header(i, skip=BOOKKEEPING) for i in range(len(stack))]
+    names = dict.fromkeys(name for header in headers for name in header)
+    columns = {name: [header.get(name) for header in headers] for name in names}
+    ctf = _ctf(path, columns.pop("ctf", [None]))
+    return Particles(
+        path=path,
+        source=stack,
+        name_of=lambda i: f"{i + 1:06d}@{path}",
+        pixel_size_A=_pixel_size_A(path, columns.pop("apix_x", [None])),
+        ctf=ctf,
+        ctf_missing=("ctf",) if ctf is None else (),
+        attributes={name: _column(path, name, values) for name, values in columns.items()},
+    )
+
+
+class HdfStack:
+    """The images of one EMAN2 HDF file; plain ones are read through a memory map, others one at a time.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    FormatError
+        If the file is no stack of real 2-D images of one size, or an image is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        try:
+            self._file = h5py.File(self.path, "r")
+        except OSError as error:
+            raise FormatError(self.path, f"cannot be opened as HDF5: {error}") from error
+        self._groups, self._datasets = self._find_images()
+        sides = [self._side(i) for i in range(len(self))]
+        odd = [i for i, side in enumerate(sides) if side != sides[0]]
+        if odd:
+            raise FormatError(self.path, f"image {odd[0]} is of {sides[odd[0]]} px, image 0 of {sides[0]}")
+        self.shape: tuple[int, int, int] = (len(sides), *sides[0])
+        self._offsets = self._plain_offsets()
+
+    def __len__(self) -> int:
+        return len(self._datasets)
+
+    def header(self, i: int, *, skip: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """Return the header attributes of image ``i`` by name, without those in ``skip``."""
+        values: dict[str, Any] = {}
+        with self._lock:
+            group = self._groups[i].id
+            for k in range(h5py.h5a.get_num_attrs(group)):
+                attribute = h5py.h5a.open(group, index=k)
+                name = attribute.name.decode(errors="replace").removeprefix(PREFIX)
+                if name in skip or attribute.shape is None or 0 in attribute.shape:
+                    continue
+                stored = np.empty(attribute.shape, attribute.dtype)
+                attribute.read(stored)
+                try:
+                    values[name] = decode(name, stored)
+                except ValueError as error:
+                    raise FormatError(self.path, f"image {i}, attribute {name}: {error}") from error
+        return values
+
+    def read(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return the images ``index``, shape (m, h, w), float32."""
+        index = np.asarray(index, dtype=np.int64)
+        check_index(self.path, index, len(self))
+        _, h, w = self.shape
+        if self._offsets is not None:
+            mapped = np.asarray(np.memmap(self.path, np.uint8, "r"))
+            windows = np.ndarray((len(mapped) - 4 * h * w + 1,), f"V{4 * h * w}", mapped.data, strides=(1,))
+            return windows[self._offsets[index]].view("<f4").reshape(-1, h, w).astype(np.float32, copy=False)
+        images = np.empty((len(index), h, w), dtype=np.float32)
+        with self._lock:
+            for out, i in zip(images, index.tolist(), strict=True):
+                out[:] = self._decoded(i).reshape(h, w)
+        return images
+
+    def _find_images(self) -> tuple[list[h5py.Group], list[h5py.Dataset]]:
+        """Return the groups and datasets of all images, in their order."""
+        images = self._file.get(IMAGES)
+        if not isinstance(images, h5py.Group) or "imageid_max" not in images.attrs:
+            raise FormatError(self.path, f"is HDF5 but no EMAN2 stack: it has no {IMAGES} with imageid_max")
+        n = int(np.ravel(images.attrs["imageid_max"])[0]) + 1
+        if n < 1:
+            raise FormatError(self.path, "holds no images")
+        present = set(images)
+        missing = next((i for i in range(n) if str(i) not in present), None)
+        if missing is not None:
+            raise FormatError(self.path, f"has no image {missing} of its {n}; renumber it with e2proc2d.py")
+        groups = [images[str(i)] for i in range(n)]
+        bare = next((i for i, group in enumerate(groups) if "image" not in group), None)
+        if bare is not None:
+            raise FormatError(self.path, f"image {bare} has a header but no pixels")
+        return groups, [group["image"] for group in groups]
+
+    def _side(self, i: int) -> tuple[int, int]:
+        """Return rows and columns of image ``i``, or raise ``FormatError`` if it is no real 2-D image."""
+        group, shape = self._groups[i].id, self._datasets[i].shape
+        if h5py.h5a.exists(group, b"EMAN.is_complex") and self._groups[i].attrs["EMAN.is_complex"]:
+            raise FormatError(self.path, f"image {i} is a Fourier transform; give real-space images")
+        if len(shape) == 3 and shape[0] == 1:
+            shape = shape[1:]
+        if len(shape) != 2:
+            what = "a volume" if len(shape) == 3 else f"{len(shape)}-dimensional"
+            raise FormatError(self.path, f"image {i} is {what} ({' x '.join(map(str, shape))}), not a 2-D image")
+        return int(shape[0]), int(shape[1])
+
+    def _plain_offsets(self) -> npt.NDArray[np.int64] | None:
+        """Return where in the file the pixels of each image begin, or ``None`` unless all are plain float32."""
+        offsets = [d.id.get_offset() if d.dtype == np.dtype("<f4") else None for d in self._datasets]
+        return None if None in offsets else np.array(offsets, dtype=np.int64)
+
+    def _decoded(self, i: int) -> npt.NDArray[np.float64]:
+        """Return pixels; compressed ones are min + raw / (2^bits - 1) (max - min)."""
+        try:
+            raw = self._datasets[i][()]
+        except OSError as error:
+            raise FormatError(self.path, f"image {i} is damaged: {error}") from error
+        attributes = self._groups[i].attrs
+        if raw.dtype.kind not in "iu" or "EMAN.stored_renderbits" not in attributes:
+            return np.asarray(raw, dtype=np.float64)
+        bits, low, high = (float(np.ravel(attributes[f"EMAN.stored_render{key}"])[0]) for key in ("bits", "min", "max"))
+        return low + raw / (2.0**bits - 1) * (high - low) if bits > 0 else np.asarray(raw, dtype=np.float64)
+
+
+def _ctf(path: Path, values: list[Any]) -> CtfParameters | None:
+    """Return the CTF of all images, or ``None`` where an image has none."""
+    if not all(isinstance(value, EmanCtf) for value in values):
+        return None
+    bad = next((i for i, value in enumerate(values) if value.voltage_kV <= 0), None)
+    if bad is not None:
+        raise FormatError(path, f"image {bad} has a CTF with a voltage of {values[bad].voltage_kV:g} kV")
+    return CtfParameters(
+        defocus_um=np.array([v.defocus_um for v in values]),
+        astigmatism_um=np.array([v.astigmatism_um for v in values]),
+        astigmatism_angle_deg=np.array([v.angle_deg for v in values]),
+        bfactor_A2=np.array([v.bfactor_A2 for v in values]),
+        amplitude_contrast=np.array([v.amplitude_contrast_percent for v in values]) / 100,
+        voltage_kV=np.array([v.voltage_kV for v in values]),
+        cs_mm=np.array([v.cs_mm for v in values]),
+        phase_shift_deg=np.zeros(len(values)),
+    )
+
+
+def _pixel_size_A(path: Path, values: list[Any]) -> npt.NDArray[np.float64] | None:
+    if any(value is None or value == 0 for value in values):
+        return None
+    sizes = np.array(values, dtype=np.float64)
+    bad = np.flatnonzero(~(np.isfinite(sizes) & (sizes > 0)))
+    if bad.size:
+        raise FormatError(path, f"image {bad[0]} has apix_x {sizes[bad[0]]:g}")
+    return sizes
+
+
+def _column(path: Path, name: str, values: list[Any]) -> Any:
+    """Return the values of one attribute as an array, if every image has one number or one 2-D pose."""
+    if name == "xform.align2d" and all(isinstance(value, EmanTransform) for value in values):
+        try:
+            return pose_rows(values)
+        except ValueError as error:
+            raise FormatError(path, f"an xform.align2d {error}") from error
+    return np.array(values) if all(isinstance(value, (bool, int, float)) for value in values) else values
+
+
+def write_hdf_stack(
+    path: Path,
+    images: npt.NDArray[np.float32],
+    pixel_size_A: float | None = None,
+    attributes: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write a stack that EMAN2 and SPHIRE read; equal input gives equal bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    images : ndarray, shape (n, h, w)
+        The images.
+    pixel_size_A : float, optional
+        Pixel size in Å; 1 where it is unknown, as in EMAN2.
+    attributes : sequence of mapping, optional
+        Header attributes of each image: numbers, text, lists of numbers, ``EmanCtf``, ``EmanTransform``.
+
+    Raises
+    ------
+    DataError
+        If EMAN2 could not read an attribute back, or a pixel is not finite.
+    """
+    if images.ndim != 3 or not images.size:
+        raise DataError(path, f"images of shape {images.shape} are no stack")
+    given = attributes or [{}] * len(images)
+    if len(given) != len(images):
+        raise DataError(path, f"{len(given)} headers for {len(images)} images")
+    headers = []
+    for i, (image, own) in enumerate(zip(images, given, strict=True)):
+        try:
+            values = {**_standard(image, pixel_size_A), **own}
+            headers.append({name: encode(name, value) for name, value in values.items()})
+        except ValueError as error:
+            raise DataError(path, f"image {i}: {error}") from error
+    # Version 1.8's format holds attributes beyond 64 KiB; EMAN2 with HDF5 1.10 cannot read later ones.
+    libver = ("v108", "v108") if needs_new_format(headers) else None
+    with h5py.File(path, "w", libver=libver) as file:
+        group = file.create_group(IMAGES)
+        group.attrs.create("imageid_max", np.array([len(images) - 1], dtype=np.int32))
+        for i, header in enumerate(headers):
+            own_group = group.create_group(str(i))
+            own_group.create_dataset("image", data=np.asarray(images[i], dtype="<f4"), track_times=False)
+            for name, value in header.items():
+                own_group.attrs.create(PREFIX + name, value, shape=value.shape, dtype=value.dtype)
+
+
+def _standard(image: npt.NDArray[np.float32], pixel_size_A: float | None) -> dict[str, Any]:
+    """Return the attributes that every image of EMAN2 has."""
+    if not np.isfinite(image).all():
+        raise ValueError("has a pixel that is not finite")
+    size = np.float64(pixel_size_A or 1.0)
+    pixels = image.astype(np.float64)
+    return {
+        "nx": image.shape[1],
+        "ny": image.shape[0],
+        "nz": 1,
+        "apix_x": size,
+        "apix_y": size,
+        "apix_z": size,
+        "datatype": 7,
+        "is_complex": 0,
+        "minimum": pixels.min(),
+        "maximum": pixels.max(),
+        "mean": pixels.mean(),
+        "sigma": pixels.std(ddof=1) if pixels.size > 1 else 0.0,
+        "square_sum": np.square(pixels).sum(),
+    }
