@@ -1,0 +1,1 @@
+"""Score a classification against the truth of a simulation."""
