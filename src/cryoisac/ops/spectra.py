@@ -39,7 +39,7 @@ def rotational_power(images: Images) -> Float:
     return rings
 
 
-def rotational_average(images: Images) -> Float:
+def rotational_average(images: Images | Float) -> Float:
     """Return the radial profile of each image around its centre pixel.
 
     Parameters

@@ -1,0 +1,98 @@
+"""How large the particles are, from images nobody has aligned."""
+
+import numpy as np
+
+from cryoisac.errors import DataError
+from cryoisac.ops.filters import tangent_lowpass
+from cryoisac.ops.fourier import Float, Images
+from cryoisac.ops.masks import Mask, circle, statistics
+from cryoisac.ops.spectra import rotational_average
+
+_BLOCK = 64
+# cycles per image side that are kept, share of a peak where it ends, sigmas of what is no noise, room left around
+_DETAIL, _END, _SURE, _ROOM = 16.0, 0.1, 4.0, 1.06
+
+
+def estimate_radius(images: Images) -> float:
+    """Estimate the radius of a disc around the particles.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, h, h)
+        A sample of raw particle images, roughly centred, particles white; a few hundred suffice.
+
+    Returns
+    -------
+    float
+        Radius in pixels, with a little room around the particle; at most h // 2 - 1.
+
+    Raises
+    ------
+    DataError
+        When the images are not square, no particle stands out, or it does not end within the box.
+
+    Notes
+    -----
+    Each image is low-passed, its background subtracted and its contrast normalised. Around the centre the mean over
+    images is bright as far as the particle is like a ball; where views differ their variance reaches further. The
+    radius is where the mean has fallen to a tenth, or, further out, where the variance has fallen to a tenth, or to
+    its noise, on its way to its least. Neighbours only raise the variance again, and do not count. Particles off the
+    centre make the radius larger by as much.
+    """
+    if images.ndim != 3 or images.shape[1] != images.shape[2]:
+        raise DataError("radius", f"images of shape {images.shape} are not a stack of squares; hand over (n, h, h)")
+    box_px = images.shape[-1]
+    corners = ~circle(box_px / 2, box_px)
+    mean, variance = _mean_and_variance(images, corners)
+    background = statistics(mean.astype(np.float32), corners)
+    bright = rotational_average(mean) - background.mean
+    first = box_px // 16  # too few pixels lie further in
+    if bright[first:].max() < _SURE * background.sigma:
+        raise DataError("radius", "no white particle stands out in the mean of the images; give --radius")
+    peak = first + int(np.argmax(bright[first:]))
+    edge = peak + _fall(bright[peak:], _END * bright[peak])
+    edge = _reach_of_variance(variance, corners, edge)
+    if edge >= box_px // 2:
+        raise DataError("radius", "the particle does not end within its box; give --radius, or use a larger box")
+    return float(min(_ROOM * edge, box_px // 2 - 1.0))
+
+
+def _mean_and_variance(images: Images, corners: Mask) -> tuple[Float, Float]:
+    """Return mean and variance over low-passed images of background 0 and sigma 1, each of shape (h, h)."""
+    total = np.zeros(images.shape[1:])
+    squares = np.zeros(images.shape[1:])
+    for start in range(0, len(images), _BLOCK):
+        block = images[start : start + _BLOCK].astype(np.float32)
+        sigma = block.std(axis=(1, 2), keepdims=True)
+        if not np.all(sigma > 0):
+            raise DataError("image", f"{start + int(np.argmin(sigma > 0))} of the sample is constant; remove it")
+        block = (block - statistics(block, corners).mean[:, None, None]) / sigma
+        smooth = tangent_lowpass(block.astype(np.float32), _DETAIL / images.shape[-1], 0.5)
+        total += smooth.sum(axis=0, dtype=np.float64)
+        squares += np.square(smooth, dtype=np.float64).sum(axis=0)
+    mean = total / len(images)
+    return mean, squares / len(images) - mean * mean
+
+
+def _reach_of_variance(variance: Float, corners: Mask, edge: float) -> float:
+    """Return where the variance ends its fall to the least value beyond ``edge``; or ``edge``, if it is no higher."""
+    box_px = len(variance)
+    profile = rotational_average(variance)
+    profile[1:-1] = (profile[:-2] + profile[1:-1] + profile[2:]) / 3
+    inner = min(int(edge), len(profile) - 1)
+    excess = profile - profile[inner:].min()
+    # the low-pass leaves about 2 _DETAIL / box_px independent values a pixel along a ring
+    noise = variance[corners].std() / np.sqrt(2 * np.pi * inner * 2 * _DETAIL / box_px)
+    level = max(_END * excess[box_px // 16 : inner + 1].max(), _SURE * noise)
+    return max(edge, inner + _fall(excess[inner:], level))
+
+
+def _fall(profile: Float, level: float) -> float:
+    """Return where a profile first is at or below ``level``, linear in between; its length if it never is."""
+    below = np.flatnonzero(profile <= level)
+    if not len(below):
+        return float(len(profile))
+    outer = int(below[0])
+    if outer == 0:
+        return 0.0
+    return float(outer - (level - profile[outer]) / (profile[outer - 1] - profile[outer]))

@@ -1,0 +1,96 @@
+"""The radius of particles nobody has aligned."""
+
+import mrcfile
+import numpy as np
+import pytest
+import scipy.ndimage
+from scipy.spatial.transform import Rotation
+
+from cryoisac.errors import DataError
+from cryoisac.ops import fourier, masks, resample
+from cryoisac.ops.radius import estimate_radius
+
+# what a radius is good for tolerates: the mask of an expert differs by as much
+TOLERANCE = 0.15
+
+
+def _noisy(images, rng, *, snr, shift_px):
+    moved = fourier.shift(images, rng.uniform(-shift_px, shift_px, size=(len(images), 2)))
+    return (moved + rng.normal(scale=np.sqrt(moved.var() / snr), size=moved.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("radius", "box_px"), [(30, 96), (45, 128)])
+@pytest.mark.parametrize("snr", [0.05, 0.3])
+def test_radius_of_discs(rng, radius, box_px, snr):
+    """Known truth: discs of one radius in white noise; as they lie, they reach a pixel further."""
+    discs = np.repeat(masks.circle(radius, box_px)[None], 200, axis=0).astype(np.float32)
+    found = estimate_radius(_noisy(discs, rng, snr=snr, shift_px=1.0))
+    assert found == pytest.approx(radius + 1, rel=TOLERANCE)
+
+
+def test_radius_of_bars_is_their_reach(rng):
+    """Known truth: bars in all directions are dense at the centre; their ends show in the variance alone."""
+    bars = [masks.filament_rectangle(96, 6, angle, half_length_px=30) for angle in rng.uniform(0, 180, size=200)]
+    found = estimate_radius(_noisy(np.array(bars, dtype=np.float32), rng, snr=0.3, shift_px=1.0))
+    assert found == pytest.approx(30, rel=TOLERANCE)
+
+
+def test_neighbours_do_not_count(rng):
+    """Known truth: each disc has two others beside it, as close as they can lie."""
+    radius, box_px, n = 20, 96, 200
+    line = np.arange(box_px) - box_px // 2
+    centres = np.zeros((n, 3, 2))
+    turn = rng.uniform(0, 2 * np.pi, size=n)
+    distance = rng.uniform(2.05, 2.6, size=(n, 2)) * radius
+    for i, way in enumerate((0.0, 2.1)):
+        centres[:, i + 1] = distance[:, i, None] * np.stack((np.cos(turn + way), np.sin(turn + way)), axis=1)
+    crowd = np.zeros((n, box_px, box_px), dtype=np.float32)
+    for x, y in np.moveaxis(centres, 1, 0).transpose(0, 2, 1):
+        crowd += (line - x[:, None])[:, None, :] ** 2 + ((line - y[:, None]) ** 2)[:, :, None] <= radius**2
+    assert estimate_radius(_noisy(crowd, rng, snr=0.3, shift_px=0.5)) == pytest.approx(radius, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize(("ratio", "box_px", "snr"), [(1.0, 64, 0.1), (1.0, 90, 0.3), (4 / 3, 90, 0.1)])
+def test_radius_of_projections_of_a_ribosome(shared, rng, ratio, box_px, snr):
+    """Known truth: the map ends at 27 of its voxels."""
+    volume = mrcfile.read(shared / "data" / "maps" / "70S.mrc").astype(np.float32)
+    middle = np.array(volume.shape) // 2
+    views = [
+        scipy.ndimage.affine_transform(volume, turn, offset=middle - turn @ middle, order=1).sum(axis=0)
+        for turn in Rotation.random(20, random_state=3).as_matrix()
+    ]
+    images = resample.resample(np.array(views), ratio, box_px)[rng.integers(20, size=300)]
+    found = estimate_radius(_noisy(images, rng, snr=snr, shift_px=2.0))
+    assert found == pytest.approx(27 * ratio, rel=TOLERANCE)
+
+
+def test_radius_of_real_apoferritin(shared):
+    """Known truth: experts use 42 px; neighbours crowd every box. Any sample gives it."""
+    stack = mrcfile.mmap(shared / "data" / "apoferritin" / "particles.mrcs", permissive=True)
+    for part in (slice(None, None, 5), slice(400), slice(900, 1300)):
+        assert estimate_radius(stack.data[part].astype(np.float32)) == pytest.approx(42, rel=TOLERANCE)
+    stack.close()
+
+
+def test_contrast_and_offset_do_not_matter(rng):
+    """Invariance: each image may have its own."""
+    discs = np.repeat(masks.circle(20, 64)[None], 100, axis=0).astype(np.float32)
+    images = _noisy(discs, rng, snr=0.3, shift_px=1.0)
+    changed = images * rng.uniform(0.5, 3, size=(100, 1, 1)) + rng.normal(scale=10, size=(100, 1, 1))
+    # float32 pixels near 10
+    assert estimate_radius(changed.astype(np.float32)) == pytest.approx(estimate_radius(images), abs=1e-3)
+
+
+def test_images_without_an_answer_are_refused(rng):
+    noise = rng.normal(size=(100, 48, 48)).astype(np.float32)
+    with pytest.raises(DataError, match="no white particle"):
+        estimate_radius(noise)
+    dark = noise - 2 * masks.circle(12, 48)
+    with pytest.raises(DataError, match="no white particle"):
+        estimate_radius(dark.astype(np.float32))
+    with pytest.raises(DataError, match="does not end"):
+        estimate_radius((noise + 2 * masks.circle(24, 48)).astype(np.float32))
+    with pytest.raises(DataError, match="3 of the sample is constant"):
+        estimate_radius(np.where(np.arange(100)[:, None, None] == 3, 1, noise).astype(np.float32))
+    with pytest.raises(DataError, match="not a stack of squares"):
+        estimate_radius(noise[:, :40])
