@@ -188,9 +188,9 @@ def _native_search(search: Search) -> _native.Search:
         np.array(rings.lengths, dtype=np.int32),
         np.stack((rings.sample_weights, rings.reference_weights)),
         rings.radii[-1],
-        search.step_px,
+        float(search.step_px),
         angle_stride(search, rings.longest),
-        search.angle_step_deg == 0,
-        search.normalise_rings,
-        search.mirror,
+        bool(search.angle_step_deg == 0),
+        bool(search.normalise_rings),
+        bool(search.mirror),
     )
