@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cryoisac.io.star_text import read_tables, write_tables
+from cryoisac.io.star_text import read_tables
+from cryoisac.io.star_write import write_tables
 from cryoisac.model.table import Table
 
 FLOAT_COLUMNS = 19

@@ -11,8 +11,9 @@ import pytest
 
 from cryoisac.errors import DataError, FormatError
 from cryoisac.io import eman_hdf
-from cryoisac.io.eman_hdf import HdfStack, write_hdf_stack
+from cryoisac.io.eman_hdf import write_hdf_stack
 from cryoisac.io.eman_header import EmanCtf, EmanTransform, decode, encode, pose_rows
+from cryoisac.io.eman_stack import HdfStack
 from cryoisac.model.poses import Poses
 
 RNG = np.random.default_rng(8)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from cryoisac.errors import DataError, FormatError
 from cryoisac.io import star, star_text
 from cryoisac.io.mrc_write import write_mrc_stack
-from cryoisac.io.star_text import read_tables, write_tables
+from cryoisac.io.star_text import read_tables
+from cryoisac.io.star_write import write_tables
 from cryoisac.model.table import Table
 
 OPTICS = """

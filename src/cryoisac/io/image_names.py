@@ -80,7 +80,7 @@ def locate(listing: Path, names: Bytes, root: Path | None = None) -> Places:
     lengths = np.diff(np.append(heads, len(files)))
     places = [*([root] if root is not None else []), Path(), *listing.absolute().parents]
     stacks = tuple(
-        _find(listing, cell.decode(), int(heads[i]), places)
+        _find(listing, cell.decode(errors="replace"), int(heads[i]), places)
         for cell, i in zip(unique.tolist(), first.tolist(), strict=True)
     )
     return Places(listing=listing, stacks=stacks, stack=np.repeat(of_run.astype(np.int64), lengths), position=position)

@@ -166,9 +166,10 @@ def _parse(head: bytes) -> tuple[Any, str] | None:
         raw = np.frombuffer(head, HEADER_DTYPE.newbyteorder(order), 1)[0]
         sides = [int(raw[k]) for k in ("nx", "ny", "nz")]
         known = int(raw["mode"]) in PIXEL_TYPES or int(raw["mode"]) in REFUSED_MODES
-        axes = sorted(int(raw[k]) for k in ("mapc", "mapr", "maps")) in ([1, 2, 3], [0, 0, 0])
+        axes = sorted(int(raw[k]) for k in ("mapc", "mapr", "maps"))
+        named = axes == [1, 2, 3] or (axes == [0, 0, 0] and head[208:211] == b"MAP")
         extended = 0 <= int(raw["nsymbt"]) < 1 << 31
-        if known and axes and extended and all(0 < s < LARGEST_SIDE for s in sides[:2]) and sides[2] > 0:
+        if known and named and extended and all(0 < s < LARGEST_SIDE for s in sides[:2]) and sides[2] > 0:
             return raw, order
     return None
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from cryoisac.errors import FormatError
 from cryoisac.io import eman_hdf, foreign, mrc
 from cryoisac.io.content import head
+from cryoisac.io.eman_stack import HdfStack
 from cryoisac.io.mrc import check_index
 from cryoisac.model.particles import ImageSource
 
@@ -28,7 +29,7 @@ def read_image_stack(path: str | Path) -> ImageSource:
     path = Path(path)
     start = head(path)
     if eman_hdf.sniff(start):
-        return eman_hdf.HdfStack(path)
+        return HdfStack(path)
     if mrc.sniff(start):
         return mrc.MrcStack(path)
     raise foreign.refusal(path, start)

@@ -1,4 +1,4 @@
-"""RELION particle tables, 3.0 to 5: what their columns mean for us; ``star_text`` knows their syntax."""
+"""RELION particle tables, 3.0 to 5: what their columns mean; ``star_text`` and ``star_write`` know their syntax."""
 
 from pathlib import Path
 
@@ -8,7 +8,8 @@ import numpy.typing as npt
 from cryoisac.errors import FormatError
 from cryoisac.io.image_names import locate
 from cryoisac.io.stacks import ManyStacks
-from cryoisac.io.star_text import read_tables, write_tables
+from cryoisac.io.star_text import read_tables
+from cryoisac.io.star_write import write_tables
 from cryoisac.model.ctf import CtfParameters
 from cryoisac.model.particles import Particles
 from cryoisac.model.table import Metadata, Table
@@ -103,7 +104,7 @@ def read(path: Path) -> Particles:
     return Particles(
         path=path,
         source=ManyStacks(locate(path, names, _image_root(path))),
-        name_of=lambda i: bytes(names[i]).decode(),
+        name_of=lambda i: bytes(names[i]).decode(errors="replace"),
         pixel_size_A=_pixel_size_A(fields),
         ctf=None if missing else _ctf(fields),
         metadata=metadata,

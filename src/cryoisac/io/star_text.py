@@ -1,4 +1,4 @@
-"""The text of STAR files: blocks of text columns, in and out, and nothing of what they mean.
+"""The text of STAR files, read: blocks of text columns, and nothing of what they mean; see ``star_write``.
 
 Each row stands on one line, as in every STAR file of RELION. Loops are read some megabytes at a time: separators are
 found and columns gathered by NumPy, so that a row costs no Python.
@@ -6,27 +6,26 @@ found and columns gathered by NumPy, so that a row costs no Python.
 
 import mmap
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.errors import DataError, FormatError
+from cryoisac.errors import FormatError
 from cryoisac.model.table import Table
 
 Bytes = npt.NDArray[np.bytes_]
 Octets = npt.NDArray[np.uint8]
 
 CHUNK_BYTES = 1 << 22
-WRITE_ROWS = 1 << 16
 BLANK = 32
 NEWLINE = 10
+QUOTES = (b"'", b'"')
 KEYWORD = re.compile(rb"\n(?=data_|loop_|_)")
 TOKEN = re.compile(rb"'((?:[^'\n]|'(?=\S))*)'(?!\S)|\"((?:[^\"\n]|\"(?=\S))*)\"(?!\S)|#[^\n]*|([^\s#'\"]\S*)|(\S+)")
 SPECIAL = np.frombuffer(b"\"'#", np.uint8)
-UNSAFE_FIRST = np.frombuffer(b"\0\"'#_;", np.uint8)
 
 
 def read_tables(path: Path) -> dict[str, Table]:
@@ -66,21 +65,25 @@ class _Text:
     def words(self, line: bytes, offset: int) -> list[bytes]:
         """Return the values of a line that begins at ``offset``."""
         try:
-            return _words(line)
+            return words_of(line)
         except ValueError as error:
             self.fail(str(error), offset)
 
-    def lines(self) -> Iterator[list[bytes]]:
-        """Yield the values of each line that has any; the text is read as far as the line's beginning."""
+    def lines(self) -> Iterator[tuple[bytes, list[bytes]]]:
+        """Yield what each line begins with, empty if that is in quotes, and all its values.
+
+        Lines without values are passed over; the text is read as far as the beginning of the line.
+        """
         while self.at < len(self.text):
             end = self.text.find(b"\n", self.at) + 1 or len(self.text)
-            words = self.words(self.text[self.at : end], self.at)
+            line = self.text[self.at : end]
+            words = self.words(line, self.at)
             if words:
-                yield words
+                yield b"" if line.lstrip()[:1] in QUOTES else words[0], words
             self.at = max(self.at, end)
 
 
-def _words(line: bytes) -> list[bytes]:
+def words_of(line: bytes) -> list[bytes]:
     """Return the values of a line, without quotes and comments; ``ValueError`` where a quote is not closed."""
     words = []
     for found in TOKEN.finditer(line):
@@ -94,19 +97,19 @@ def _words(line: bytes) -> list[bytes]:
 def _blocks(source: _Text) -> dict[str, Table]:
     tables: dict[str, Table] = {}
     name: str | None = None
-    for words in source.lines():
-        if words[0].startswith(b"data_"):
-            name = words[0][5:].decode(errors="replace")
+    for first, words in source.lines():
+        if first.startswith(b"data_"):
+            name = first[5:].decode(errors="replace")
             if name in tables:
                 source.fail(f"has a second block data_{name}")
             tables[name] = Table({}, is_loop=False)
         elif name is None:
             source.fail("is no STAR file: its first line is no data_ block")
-        elif words == [b"loop_"]:
+        elif first == b"loop_" and len(words) == 1:
             if tables[name].columns:
                 source.fail(f"has a second table in block data_{name}; one a block is read")
             tables[name] = _loop(source)
-        elif words[0].startswith(b"_"):
+        elif first.startswith(b"_"):
             _pair(source, tables[name], words)
         else:
             source.fail("has a value that belongs to no name")
@@ -145,10 +148,10 @@ def _loop(source: _Text) -> Table:
 def _names(source: _Text) -> list[str]:
     """Read the labels of a loop and leave the source at its first row."""
     names: list[str] = []
-    for words in source.lines():
-        if not words[0].startswith(b"_"):
+    for first, words in source.lines():
+        if not first.startswith(b"_"):
             break
-        name = words[0][1:].decode(errors="replace")
+        name = first[1:].decode(errors="replace")
         if len(words) > 1:
             source.fail(f"has a value beside the label _{name} of a table")
         if name in names:
@@ -217,88 +220,6 @@ def _careful_columns(source: _Text, chunk: bytes, n: int) -> list[Bytes]:
     return [np.array([row[i] for row in rows], dtype=np.bytes_) for i in range(n)]
 
 
-def write_tables(
-    path: Path, tables: Mapping[str, Table], *, comments: Sequence[str] = (), version: int | None = None
-) -> None:
-    """Write blocks as a STAR file, every cell with its own text.
-
-    Parameters
-    ----------
-    path : Path
-        The file to write.
-    tables : mapping of str to Table
-        Blocks by name, without ``data_``.
-    comments : sequence of str
-        Lines for the top of the file.
-    version : int, optional
-        Number of RELION's ``# version`` line before each block, 30001 for RELION 3.1.
-
-    Raises
-    ------
-    DataError
-        If a cell has a line break, or both kinds of quotes and blanks.
-    """
-    with path.open("wb") as file:
-        file.writelines(f"# {comment}\n".encode() for comment in comments)
-        for name, table in tables.items():
-            heading = f"\n# version {version}\n" if version is not None else ""
-            file.write(f"{heading}\ndata_{name}\n\n".encode())
-            if table.is_loop:
-                file.write(b"loop_ \n")
-                file.writelines(f"_{label} #{i} \n".encode() for i, label in enumerate(table.columns, 1))
-                file.writelines(_rows(path, table))
-            else:
-                file.writelines(_pairs(path, name, table))
-            file.write(b"\n")
-
-
-def _pairs(path: Path, name: str, table: Table) -> Iterator[bytes]:
-    if len(table) > 1:
-        raise DataError(path, f"block {name} has {len(table)} rows but is written as names with values")
-    for label, column in table.columns.items():
-        yield b"_%-40s %s\n" % (label.encode(), _quoted(path, column)[0])
-
-
-def _rows(path: Path, table: Table) -> Iterator[bytes]:
-    """Yield the rows of a table, padded to columns, some thousand at a time."""
-    for start in range(0, len(table), WRITE_ROWS):
-        rows = slice(start, start + WRITE_ROWS)
-        columns = [octets(_quoted(path, column[rows])) for column in table.columns.values()]
-        page = np.full((len(columns[0]), sum(c.shape[1] + 1 for c in columns)), BLANK, np.uint8)
-        page[:, -1] = NEWLINE
-        at = 0
-        for cells in columns:
-            width = cells.shape[1]
-            np.copyto(page[:, at : at + width], cells, where=cells != 0)
-            at += width + 1
-        yield page.tobytes()
-
-
 def octets(column: Bytes) -> Octets:
     """Return the bytes of a column, shape (n, width), zero beyond the text."""
     return np.ascontiguousarray(column).view(np.uint8).reshape(len(column), -1)
-
-
-def _quoted(path: Path, column: Bytes) -> Bytes:
-    """Return a column, no wider than its longest cell, with quotes where a cell would not be read back as it is."""
-    cells = octets(column)
-    inside = (cells > 0) & (cells <= BLANK)
-    needs = inside.any(axis=1) | np.isin(cells[:, 0], UNSAFE_FIRST)
-    needs |= np.char.startswith(column, b"data_") | np.char.startswith(column, b"loop_")
-    if needs.any():
-        quoted = np.array([_quote(path, cell) for cell in column[needs].tolist()])
-        column = column.astype(f"S{max(column.dtype.itemsize, quoted.dtype.itemsize)}")
-        column[needs] = quoted
-    used = int(np.flatnonzero(octets(column).any(axis=0))[-1]) + 1
-    return column.astype(f"S{used}")
-
-
-def _quote(path: Path, cell: bytes) -> bytes:
-    for mark in (b'"', b"'"):
-        quoted = mark + cell + mark
-        try:
-            if _words(quoted) == [cell]:
-                return quoted
-        except ValueError:
-            continue
-    raise DataError(path, f"the value {cell!r} cannot be written in a STAR file")
