@@ -6,31 +6,14 @@ import numpy as np
 import pytest
 
 from cryoisac.errors import DataError
-from cryoisac.model.ctf import CtfParameters
 from cryoisac.ops import ctf, fourier
 
-
-def parameters(rows):
-    """Return parameters and pixel sizes from rows of EMAN2: defocus, dfdiff, dfang, B, percent, kV, Cs, Å."""
-    dz, diff, angle, b, percent, kV, cs, apix = np.atleast_2d(rows).astype(np.float64).T
-    made = CtfParameters(
-        defocus_um=dz,
-        astigmatism_um=diff,
-        astigmatism_angle_deg=angle,
-        bfactor_A2=b,
-        amplitude_contrast=percent / 100,
-        voltage_kV=kV,
-        cs_mm=cs,
-        phase_shift_deg=np.zeros_like(dz),
-    )
-    return made, apix
-
-
+PUBLISHED = [1.0, 0.0, 0.0, 0.0, 0.1, 300.0, 2.0, 1.5]
 TYPICAL = [2.0, 0.0, 0.0, 0.0, 10.0, 300.0, 2.7, 1.0]
 ASTIGMATIC = [[1.5, 0.4, 33.0, 50.0, 7.0, 300.0, 2.7, 2.0], [2.2, -0.3, 120.0, 0.0, 10.0, 200.0, 2.0, 1.3]]
 
 
-def test_wavelength_and_values_of_the_formula():
+def test_wavelength_and_values_of_the_formula(parameters):
     """Independent program: six-digit numbers computed for the behavioural specification."""
     assert ctf.wavelength_A(300.0) == pytest.approx(0.01968681, abs=5e-9)
     values = ctf.ctf_1d(parameters(TYPICAL)[0], [0, 0.02, 0.05, 0.1, 0.15])
@@ -49,7 +32,7 @@ def _scalar(p, i, kx, ky):
 
 
 @pytest.mark.parametrize("n", [6, 7])
-def test_ctf_2d_is_the_formula(n):
+def test_ctf_2d_is_the_formula(n, parameters):
     """Definition: explicit loops, with astigmatism, B-factor and phase plate."""
     p, apix = parameters(ASTIGMATIC)
     p = dataclasses.replace(p, phase_shift_deg=np.array([0.0, 90.0]))
@@ -62,7 +45,7 @@ def test_ctf_2d_is_the_formula(n):
                 assert values[i, jy, jx] == pytest.approx(expected, abs=1e-12)
 
 
-def test_ctf_1d_is_a_row_of_ctf_2d():
+def test_ctf_1d_is_a_row_of_ctf_2d(parameters):
     """Invariance: without astigmatism direction does not matter."""
     p, apix = parameters([TYPICAL, [1.1, 0.0, 0.0, 80.0, 7.0, 200.0, 2.0, 1.4]])
     k = np.arange(33) / 64 / apix[:, None]
@@ -71,7 +54,7 @@ def test_ctf_1d_is_a_row_of_ctf_2d():
     np.testing.assert_allclose(values[:, :33, 0], ctf.ctf_1d(p, k), atol=1e-12)
 
 
-def test_ctf_2d_agrees_with_eman2(golden):
+def test_ctf_2d_agrees_with_eman2(golden, parameters):
     """Independent program, which leaves the phase in float32: 7e-5 is five times the deviation of the like cases."""
     g = golden("filters")
     p, apix = parameters(g["ctf_img_par"])
@@ -81,13 +64,9 @@ def test_ctf_2d_agrees_with_eman2(golden):
         np.testing.assert_allclose(values, expected, atol=7e-5)
 
 
-def _published():
-    return parameters([1.0, 0.0, 0.0, 0.0, 0.1, 300.0, 2.0, 1.5])
-
-
-def test_ctf_1d_agrees_with_published_numbers(vectors):
+def test_ctf_1d_agrees_with_published_numbers(vectors, parameters):
     """Independent program: 2.5e-5 is five times the reported deviation; the sign is a mere factor."""
-    p, apix = _published()
+    p, apix = parameters(PUBLISHED)
     for args, expected in vectors("ctf_1d"):
         k = np.arange(len(expected)) / args["nx"] / apix
         values = ctf.ctf_1d(p, k)[0]
@@ -95,16 +74,16 @@ def test_ctf_1d_agrees_with_published_numbers(vectors):
         np.testing.assert_allclose((np.abs(values) if args["doabs"] else values) * factor, expected, atol=2.5e-5)
 
 
-def test_apply_ctf_agrees_with_published_numbers(vectors):
+def test_apply_ctf_agrees_with_published_numbers(vectors, parameters):
     """Independent program: 2.5e-6 is five times the reported deviation."""
-    p, apix = _published()
+    p, apix = parameters(PUBLISHED)
     for args, expected in vectors("filt_ctf"):
         image = args.get("img", vectors("filt_tanl")[0][0]["e"])
         out = ctf.apply_ctf(image[None], p, apix, padded=False)
         np.testing.assert_allclose(out.ravel(), expected, atol=2.5e-6)
 
 
-def test_phase_flip_agrees_with_eman2(golden):
+def test_phase_flip_agrees_with_eman2(golden, parameters):
     """Independent program: 5e-6 is five times the reported deviation, which is 2.5 times as much for the last."""
     g = golden("filters")
     p, apix = parameters(g["ctf_par_90"])
@@ -117,7 +96,7 @@ def test_phase_flip_agrees_with_eman2(golden):
     np.testing.assert_allclose(ctf.phase_flip(image + 3, p, apix)[0], g["ctf_flip_pad_77_plus3"], atol=1.25e-5)
 
 
-def test_unpadded_flip_and_full_ctf_agree_with_eman2(golden):
+def test_unpadded_flip_and_full_ctf_agree_with_eman2(golden, parameters):
     """Independent program: 5e-6 is five times the reported deviation."""
     g = golden("filters")
     p, apix = parameters(g["ctf_par_90"])
@@ -127,7 +106,7 @@ def test_unpadded_flip_and_full_ctf_agree_with_eman2(golden):
     np.testing.assert_allclose(full, g["ctf_full_pad_90"], atol=5e-6)
 
 
-def test_flipping_multiplies_by_the_sign(rng):
+def test_flipping_multiplies_by_the_sign(rng, parameters):
     """Definition: NumPy's complex transform of the padded image times the sign of the CTF, both built by loops."""
     p, apix = parameters(ASTIGMATIC)
     n = 5
@@ -145,7 +124,7 @@ def test_flipping_multiplies_by_the_sign(rng):
         np.testing.assert_allclose(out, np.fft.ifft2(spectrum).real[3:8, 3:8], atol=1e-13)
 
 
-def test_flipping_twice_restores_a_periodic_image(rng):
+def test_flipping_twice_restores_a_periodic_image(rng, parameters):
     """Invariance: the sign squared is 1."""
     p, apix = parameters(ASTIGMATIC)
     signs = ctf.phase_signs(p, 31, apix)
@@ -154,7 +133,7 @@ def test_flipping_twice_restores_a_periodic_image(rng):
     np.testing.assert_allclose(twice, images, atol=2e-6)
 
 
-def test_a_block_is_its_images_one_by_one(rng):
+def test_a_block_is_its_images_one_by_one(rng, parameters):
     """Invariance: bit for bit, whatever the block."""
     p, apix = parameters(ASTIGMATIC)
     images = rng.normal(size=(2, 16, 16)).astype(np.float32)
@@ -164,14 +143,14 @@ def test_a_block_is_its_images_one_by_one(rng):
         np.testing.assert_array_equal(ctf.phase_flip(images[i : i + 1], p[i : i + 1], apix[i : i + 1])[0], both[i])
 
 
-def test_a_phase_plate_of_180_degrees_reverses_the_ctf():
+def test_a_phase_plate_of_180_degrees_reverses_the_ctf(parameters):
     """Invariance: sin(x + π) = -sin x."""
     p, apix = parameters(ASTIGMATIC)
     shifted = dataclasses.replace(p, phase_shift_deg=np.full(2, 180.0))
     np.testing.assert_allclose(ctf.ctf_2d(shifted, 12, apix), -ctf.ctf_2d(p, 12, apix), atol=1e-12)
 
 
-def test_bad_metadata_are_refused():
+def test_bad_metadata_are_refused(parameters):
     p, apix = parameters(ASTIGMATIC)
     images = np.zeros((2, 8, 8), dtype=np.float32)
     with pytest.raises(DataError, match="pixel size 0"):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from test_ctf import parameters
 
 from cryoisac.errors import DataError
 from cryoisac.ops import ctf, fourier, masks, normalise, resample
@@ -11,7 +10,7 @@ from cryoisac.ops import ctf, fourier, masks, normalise, resample
 TOLERANCE = 1e-4
 
 
-def test_flipping_step_agrees_with_sphire(golden):
+def test_flipping_step_agrees_with_sphire(golden, parameters):
     """Independent program: subtract the background outside the circle, then flip phases."""
     g = golden("normalise")
     p, apix = parameters(g["chain90_ctf"])
@@ -33,15 +32,41 @@ def test_normalising_step_agrees_with_sphire(golden):
     np.testing.assert_allclose(working, g["chain90_r36_final"], atol=TOLERANCE)
 
 
-def test_whole_chain_agrees_with_sphire_where_nothing_is_shifted(golden):
-    """Independent program: from the raw to the working image; image 1 has no shift."""
+def _chain(images, ctf_of_images, radius, box_px, *, first=None, mask=None, burn=False):
+    """Return working images of radius 29 from raw images of ``radius`` that need no shift."""
+    outer = masks.circle(radius, images.shape[-1]) if first is None else first
+    flipped = ctf.phase_flip(normalise.subtract_background(images, outer), *ctf_of_images)
+    resampled = resample.decimate_sphire(flipped, 29 / radius)
+    return normalise.working_images(resampled, box_px, radius_px=29, mask=mask, burn=burn)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "radius", "box_px"),
+    [("r36", 90, 36, 76), ("r40", 128, 40, 76), ("r40_nx77", 128, 40, 77)],
+)
+def test_whole_chain_agrees_with_sphire(golden, parameters, name, side, radius, box_px):
+    """Independent program: from the raw to the working image, padded or cut; image 1 has no shift."""
     g = golden("normalise")
-    p, apix = parameters(g["chain90_ctf"][1:2])
-    assert not g["chain90_shift"][1].any()
-    raw = normalise.subtract_background(g["chain90_in"][1:2], masks.circle(36, 90))
-    resampled = resample.decimate_sphire(ctf.phase_flip(raw, p, apix), 29 / 36)
-    working = normalise.working_images(resampled, 76, radius_px=29)
-    np.testing.assert_allclose(working, g["chain90_r36_final"][1:2], atol=TOLERANCE)
+    assert not g[f"chain{side}_shift"][1].any()
+    ctf_of_images = parameters(g[f"chain{side}_ctf"][1:2])
+    working = _chain(g[f"chain{side}_in"][1:2], ctf_of_images, radius, box_px)
+    np.testing.assert_allclose(working, g[f"chain{side}_{name}_final"][1:2], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "radius", "burn"),
+    [("fil30_r36", 30, 36, True), ("fil30_r36_ignore", 30, 36, False), ("fil31_r44_pad", 31, 44, True)],
+)
+def test_filament_chain_agrees_with_sphire(golden, parameters, name, width, radius, burn):
+    """Independent program: a bar as mask, before and after shrinking; image 1 has no shift."""
+    g = golden("normalise")
+    angle = g["chain100_segment_angle"][1]
+    first = masks.filament_rectangle(100, width // 2, angle)
+    side = min(76, resample.resampled_box(100, 29 / radius))
+    mask = masks.filament_rectangle(side, int(width * 29 / radius + 0.5) // 2, angle)
+    ctf_of_images = parameters(g["chain100_ctf"][1:2])
+    working = _chain(g["chain100_in"][1:2], ctf_of_images, radius, 76, first=first, mask=mask, burn=burn)
+    np.testing.assert_allclose(working, g[f"chain100_{name}_final"][1:2], atol=TOLERANCE)
 
 
 def test_larger_images_are_cut(rng):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from test_ctf import parameters
 
 from cryoisac.errors import DataError
 from cryoisac.ops import ctf, filters, fourier, masks, spectra
@@ -144,7 +143,7 @@ def test_whitening_agrees_with_eman2(golden):
     np.testing.assert_allclose(whitened[0], g["vpp_out_via_fft_0"], atol=1.5e-4)
 
 
-def test_whitening_after_a_flip_agrees_with_eman2(golden):
+def test_whitening_after_a_flip_agrees_with_eman2(golden, parameters):
     """Independent program: without padding, as 1.5e-4 above."""
     g = golden("filters")
     p, apix = parameters(g["vpp_ctf_par"])
