@@ -36,6 +36,17 @@ def test_references_agree_with_eman2(golden, method):
     np.testing.assert_allclose(reference.image, g[f"ref_ali2d_center{method}"], atol=2e-4)
 
 
+@pytest.mark.parametrize(("place", "iteration"), [(0, 0), (1, 1), (2, -1)])
+def test_references_of_an_odd_side_agree_with_sphire(golden, place, iteration):
+    """Independent program: pre-alignment at 73 px, with its own frequencies k / 72; tolerance as above."""
+    g = golden("prealign")
+    frequency, correlation, count = g["noctf_center0_frc_all"][iteration].T
+    frc = spectra.RingCorrelation(frequency=frequency, correlation=correlation, count=count)
+    average = g["noctf_center0_aqc_0_1_last"][place]
+    reference = center.prepare_reference(average, masks.circle(29, 73), frc, 0)
+    np.testing.assert_allclose(reference.image, g["noctf_center0_aqf_0_1_last"][place], atol=2e-4)
+
+
 @pytest.mark.parametrize("n", [48, 49])
 @pytest.mark.parametrize("method", [1, 2, 3, 4, 5, 6, 7])
 def test_a_round_particle_is_found(n, method):
