@@ -87,6 +87,8 @@ class ManyStacks:
         index = np.asarray(index, dtype=np.int64)
         check_index(self.places.listing, index, len(self))
         stack, position = self.places.stack[index], self.places.position[index]
+        if len(index) and (stack == stack[0]).all():
+            return self._read_one(int(stack[0]), index)
         order = np.lexsort((position, stack))
         images = np.empty((len(index), *self._side), dtype=np.float32)
         for same in np.split(order, np.flatnonzero(np.diff(stack[order])) + 1):
