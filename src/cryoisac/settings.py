@@ -75,11 +75,14 @@ def _default(f: Field[Any]) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Base of all settings: checks each value against its ``Setting`` when made."""
+    """Base of all settings: checks each value against its ``Setting`` when made; whole numbers become floats."""
 
     def __post_init__(self) -> None:
         for d in describe(type(self)):
-            check(d, getattr(self, d.name))
+            value = getattr(self, d.name)
+            check(d, value)
+            if d.type is float and isinstance(value, int):
+                object.__setattr__(self, d.name, float(value))
 
 
 def check(d: Described, value: Any) -> None:
@@ -138,20 +141,20 @@ class Isac(Settings):
     target_nx: Annotated[
         int, Setting("Side of the working images (xr - 1 is added).", "working px", at_least=12, at_most=1024)
     ] = 76
-    thld_err: Annotated[
-        float, Setting("Pixel error below which a member is stable.", "working px", at_least=1e-6)
-    ] = 0.7
+    thld_err: Annotated[float, Setting("Pixel error below which a member is stable.", "working px", at_least=1e-6)] = (
+        0.7
+    )
     maxit: Annotated[int, Setting("Iterations of each within-class alignment.", at_least=2, at_most=1000)] = 30
     dst: Annotated[
         float,
         Setting("Step of the discrete angles tried at every fourth iteration; 0 for none.", "deg", at_least=0),
     ] = 90.0
-    FL: Annotated[
-        float, Setting("First cut-off of the low-pass filter.", "cycles/px", at_least=1e-3, at_most=0.5)
-    ] = 0.2
-    FH: Annotated[
-        float, Setting("Last cut-off of the low-pass filter.", "cycles/px", at_least=1e-3, at_most=0.5)
-    ] = 0.45
+    FL: Annotated[float, Setting("First cut-off of the low-pass filter.", "cycles/px", at_least=1e-3, at_most=0.5)] = (
+        0.2
+    )
+    FH: Annotated[float, Setting("Last cut-off of the low-pass filter.", "cycles/px", at_least=1e-3, at_most=0.5)] = (
+        0.45
+    )
     FF: Annotated[
         float, Setting("Fall-off of the low-pass filter, relative to its cut-off.", at_least=1e-3, at_most=0.5)
     ] = 0.2
@@ -160,7 +163,11 @@ class Isac(Settings):
     stab_ali: Annotated[int, Setting("Repeated alignments of each class in a stability test.", at_least=2)] = 5
     center_method: Annotated[
         int,
-        Setting("How the average is centred in pre-alignment: -1 mean shift, 0 not, 1-7.", at_least=-1, at_most=7),
+        Setting(
+            "How pre-alignment centres its average: -1 by the mean shift, 0 not, 1 to 7 by the original's methods.",
+            at_least=-1,
+            at_most=7,
+        ),
     ] = 0
     main_iter_limit: Annotated[
         int | None, Setting("Stop after this many main iterations.", at_least=1, automatic="no limit")
@@ -216,9 +223,7 @@ class Simulation(Settings):
     ] = "discrete"
     box: Annotated[int, Setting("Side of the images.", "px", at_least=16, at_most=4096)] = 90
     pixel_size: Annotated[float, Setting("Pixel size of the images.", "Å", at_least=0.1, at_most=50)] = 5.0
-    snr: Annotated[
-        float, Setting("Variance of the signal after the CTF over that of the noise.", at_least=1e-4)
-    ] = 0.1
+    snr: Annotated[float, Setting("Variance of the signal after the CTF over that of the noise.", at_least=1e-4)] = 0.1
     max_shift: Annotated[float, Setting("Shifts are uniform in ± this along each axis.", "px", at_least=0)] = 2.0
     mirrors: Annotated[bool, Setting("Mirror half of the images.")] = True
     ctf: Annotated[bool, Setting("Apply a CTF, one defocus a micrograph.")] = False

@@ -28,7 +28,7 @@ from cryoisac.settings import Isac
     help="Threads to use; the result does not depend on it.  [default: all cores]",
 )
 def command(particles: Path, directory: Path, restart: int | None, threads: int | None, **options: Any) -> None:
-    """Classify PARTICLES (a STAR file, an MRC or an HDF stack) into stable classes in the directory OUT.
+    r"""Classify PARTICLES (a STAR file, an MRC or an HDF stack) into stable classes in the directory OUT.
 
     \b
     The same command continues a run that was interrupted.

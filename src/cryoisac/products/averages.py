@@ -92,7 +92,5 @@ def ordered(averages: Images, ordering: Ordering) -> Images:
 def write_chains(path: Path, ordering: Ordering) -> None:
     """Write ``chains_params.txt``: position, class from 0, angle, 0, 0, mirror."""
     k = len(ordering.order)
-    rows = np.column_stack(
-        (np.arange(k), ordering.order, ordering.angle_deg, np.zeros(k), np.zeros(k), ordering.mirror)
-    ).astype(np.float64)
-    write_whole(path, lambda temporary: write_table(temporary, rows))
+    columns = [np.arange(k), ordering.order, ordering.angle_deg, np.zeros(k), np.zeros(k), ordering.mirror]
+    write_whole(path, lambda temporary: write_table(temporary, columns))

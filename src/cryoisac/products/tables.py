@@ -146,8 +146,8 @@ def write_ledger(path: Path, particles: Particles, ledger: Ledger) -> None:
     write_whole(path, write)
 
 
-def _write_rows(table: npt.NDArray[Any], path: Path) -> None:
-    write_table(path, table)
+def _write_rows(columns: list[npt.NDArray[Any]], path: Path) -> None:
+    write_table(path, columns)
 
 
 def write_original_tables(
@@ -169,17 +169,18 @@ def write_original_tables(
         Particle radius in input pixels.
     """
     n, placed = len(ledger), ledger.label >= 0
-    rows = ledger.poses.rows()
-    rows[~placed] = (0.0, 0.0, 0.0, -1.0)
-    initial = np.column_stack((np.zeros(n), initial_shift_px, np.zeros(n)))
+    poses, zero = ledger.poses, np.zeros(n)
+    found = [poses.angle_deg, poses.shift_px[:, 0], poses.shift_px[:, 1], poses.mirror.astype(np.int64)]
+    rows = [np.where(placed, column, nothing) for column, nothing in zip(found, (0.0, 0.0, 0.0, -1), strict=True)]
+    initial = [zero, initial_shift_px[:, 0], initial_shift_px[:, 1], zero.astype(np.int64)]
     (directory / "2dalignment").mkdir(exist_ok=True)
-    for name, table in (
+    for name, columns in (
         ("all_parameters.txt", rows),
-        ("processed_images.txt", np.flatnonzero(placed)),
-        ("not_processed_images.txt", np.flatnonzero(~placed)),
+        ("processed_images.txt", [np.flatnonzero(placed)]),
+        ("not_processed_images.txt", [np.flatnonzero(~placed)]),
         ("2dalignment/initial2Dparams.txt", initial),
     ):
-        write_whole(directory / name, partial(_write_rows, table))
+        write_whole(directory / name, partial(_write_rows, columns))
     text = (
         "\nThe images were resampled for the classification: class averages and all_parameters.txt are in\n"
         "working pixels. One input pixel is this many working pixels (next line but one), and the particle\n"

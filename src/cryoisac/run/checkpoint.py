@@ -5,6 +5,7 @@ import types
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -49,11 +50,11 @@ def load(path: Path, kind: type[T]) -> T | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             arrays = {name: saved[name] for name in saved.files}
         plain = json.loads(bytes(arrays.pop(PLAIN)).decode())
         state: T = _build(kind, plain, "", arrays)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise RunError(path, f"is not a checkpoint of this program ({error}); delete it and start again") from error
     return state
 

@@ -275,7 +275,10 @@ def play_isac(run: Run) -> isac.State:
         comm=run.comm,
         tick=_ticker(run.progress),
     )
-    state = checkpoint.load(directory.isac, isac.State) or _last_main_end(directory) or isac.start(bench)
+    state = checkpoint.load(directory.isac, isac.State)
+    if state is None:
+        state = _last_main_end(directory) or isac.start(bench)
+        checkpoint.save(directory.isac, state)
     while not isac.finished(state):
         running = state.running
         label = f"Main {state.main}, generation {state.generation}, round {1 + (running.round if running else 0)}"

@@ -1,0 +1,52 @@
+"""Runs killed at random moments."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from cryoisac.settings import Isac, describe
+from cryoisac.workflow import run_isac
+from tests.run.conftest import SETTINGS, contents
+
+KILLS = 24
+
+
+def command(particles: Path, directory: Path) -> list[str]:
+    """Return the command line of a run with the settings of these tests."""
+    given = [
+        word
+        for d in describe(Isac)
+        if getattr(SETTINGS, d.name) != d.default
+        for word in (d.flag, str(getattr(SETTINGS, d.name)))
+    ]
+    return [sys.executable, "-m", "cryoisac", "isac", str(particles), str(directory), *given]
+
+
+def test_killed_runs_end_as_undisturbed_ones(particles: Path, tmp_path: Path) -> None:
+    """Invariance: SIGKILL at 24 random moments, each followed by the same command; every run ends the same, bitwise."""
+    whole = tmp_path / "whole"
+    run_isac(particles, whole, SETTINGS)
+    expected = contents(whole)
+    begin = time.monotonic()
+    subprocess.run(command(particles, tmp_path / "timed"), check=True, capture_output=True)
+    duration = time.monotonic() - begin
+    moments = random.Random(0)
+    kills, runs = 0, 0
+    while kills < KILLS:
+        directory = tmp_path / f"killed{runs}"
+        ended = False
+        while not ended:
+            process = subprocess.Popen(command(particles, directory), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            try:
+                _, said = process.communicate(timeout=moments.uniform(0.3, 1.0) * duration)
+                assert process.returncode == 0, said.decode()
+                ended = True
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+                kills += 1
+        assert contents(directory) == expected
+        runs += 1

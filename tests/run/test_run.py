@@ -1,0 +1,220 @@
+"""A whole run: what it leaves, that it can be interrupted anywhere, that it refuses what it must."""
+
+import contextlib
+import csv
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cryoisac.io.atomic
+from cryoisac.errors import CryoisacError, RunError
+from cryoisac.io.mrc import MrcStack
+from cryoisac.io.registry import read_particles
+from cryoisac.model.poses import from_relion
+from cryoisac.ops import filters, fourier
+from cryoisac.ops.masks import circle
+from cryoisac.ops.resample import resample
+from cryoisac.ops.warp import rotate_shift
+from cryoisac.run import checkpoint
+from cryoisac.workflow import run_isac
+from tests.run.conftest import SETTINGS, contents
+
+
+@pytest.fixture(scope="module")
+def whole(particles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbed."""
+    directory = tmp_path_factory.mktemp("runs") / "whole"
+    run_isac(particles, directory, SETTINGS, threads=2)
+    return directory
+
+
+def test_every_particle_is_in_the_ledger_once(whole: Path, particles: Path) -> None:
+    """Definition: a row each, in order; a class from 1 and no reason, or class -1 and a reason; sums agree."""
+    with (whole / "ledger.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    record = json.loads((whole / "run.json").read_text())
+    assert list(rows[0]) == ["index", "image", "class", "reason", "generation", "pixel_error", "score"]
+    assert [int(r["index"]) for r in rows] == list(range(100))
+    assert all((int(r["class"]) >= 1) == (r["reason"] == "") for r in rows)
+    sizes = np.bincount([int(r["class"]) for r in rows if int(r["class"]) > 0])[1:]
+    assert sizes.tolist() == [c["members"] for c in record["classes"]]
+    assert sizes.sum() == record["counts"]["accounted"]
+    assert sizes.sum() + sum(record["counts"]["by_reason"].values()) == 100
+    assert all(float(r["pixel_error"]) < SETTINGS.thld_err for r in rows if int(r["class"]) > 0)
+
+
+def test_classified_star_keeps_every_input_column(whole: Path, particles: Path) -> None:
+    """Definition: accounted particles only, input cells untouched, class numbers those of the ledger."""
+    before, after = read_particles(particles).metadata, read_particles(whole / "classified.star").metadata
+    assert before is not None
+    assert after is not None
+    with (whole / "ledger.csv").open() as file:
+        label = np.array([int(r["class"]) for r in csv.DictReader(file)])
+    placed = np.flatnonzero(label > 0)
+    for name, column in before.particles.columns.items():
+        assert np.array_equal(after.particles.columns[name], column[placed]), name
+    assert before.optics is not None
+    assert after.optics is not None
+    assert {n: c.tolist() for n, c in before.optics.columns.items()} == {
+        n: c.tolist() for n, c in after.optics.columns.items()
+    }
+    assert np.array_equal(after.particles.integers("rlnClassNumber"), label[placed])
+
+
+def test_members_lie_on_their_average(whole: Path) -> None:
+    """Known truth: shifted by the origin, rotated by psi, reversed where flipped, members add up to their average."""
+    members = read_particles(whole / "classified.star")
+    assert members.metadata is not None
+    table = members.metadata.particles
+    origin = np.stack([table.floats("rlnOriginXAngst"), table.floats("rlnOriginYAngst")], axis=1) / 10.0
+    poses = from_relion(table.floats("rlnAnglePsi"), origin, table.integers("rlnIsFlip"))
+    label = table.integers("rlnClassNumber")
+    images = members.read(np.arange(len(members)))
+    laid = rotate_shift(images, poses)
+    averages = MrcStack(whole / "class_averages.mrcs")
+    inside = circle(11, 32)
+    for c in np.unique(label):
+        mean = filters.tangent_lowpass(laid[label == c].mean(axis=0).astype(np.float32), 0.3, 0.2)
+        average = fourier.window(resample(averages.read(np.array([c - 1])), 1.0, 36), 32)[0]
+        # phases of the members are not flipped here, and they are low-passed otherwise: 0.9 is ample, while a wrong
+        # sign of psi, origin or flip leaves less than 0.6
+        assert np.corrcoef(mean[inside], average[inside])[0, 1] > 0.85
+
+
+def test_original_tables_agree_with_the_ledger(whole: Path) -> None:
+    """Definition: processed and left images part the input; unaccounted rows are 0 0 0 -1; line 6 and 7 of README."""
+    rows = np.loadtxt(whole / "all_parameters.txt")
+    placed = np.loadtxt(whole / "processed_images.txt", dtype=int, ndmin=1)
+    assert np.array_equal(np.flatnonzero(rows[:, 3] >= 0), placed)
+    lines = (whole / "README_shrink_ratio.txt").read_text().splitlines()
+    assert [float(lines[5]), float(lines[6])] == [1.0, 12.0]
+    assert len(np.loadtxt(whole / "2dalignment" / "initial2Dparams.txt")) == 100
+
+
+def test_a_finished_run_changes_nothing(whole: Path, particles: Path) -> None:
+    """Invariance: asked again, a finished run says so and leaves every byte."""
+    before = contents(whole)
+    outcome = run_isac(particles, whole, SETTINGS, threads=1)
+    assert outcome.already
+    assert contents(whole) == before
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_do_not_change_the_result(whole: Path, particles: Path, tmp_path: Path, threads: int) -> None:
+    """Invariance: every file is equal, byte for byte."""
+    run_isac(particles, tmp_path / "again", SETTINGS, threads=threads)
+    assert contents(tmp_path / "again") == contents(whole)
+
+
+def test_another_seed_gives_another_run(whole: Path, particles: Path, tmp_path: Path) -> None:
+    """Definition: the seed reaches the draws."""
+    run_isac(particles, tmp_path / "other", replace(SETTINGS, rand_seed=4), threads=2)
+    assert contents(tmp_path / "other")["all_parameters.txt"] != contents(whole)["all_parameters.txt"]
+
+
+class Cut(Exception):
+    """Stops a run in the middle."""
+
+
+def test_a_run_cut_at_any_write_goes_on_to_the_same_end(
+    whole: Path, particles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariance: cut just before or just after the first file appears, then the second, and so on to the end."""
+    flush, flushes = cryoisac.io.atomic._flush, 0
+
+    def cut(path: Path) -> None:
+        nonlocal flushes
+        flush(path)  # of the file before it gets its name, then of its directory
+        if flushes == 0:
+            raise Cut
+        flushes -= 1
+
+    directory = tmp_path / "cut"
+    monkeypatch.setattr(cryoisac.io.atomic, "_flush", cut)
+    for attempt in range(200):
+        flushes = attempt
+        with contextlib.suppress(Cut):
+            run_isac(particles, directory, SETTINGS, threads=2)
+            break
+    assert attempt > 25  # the run makes about thirty files
+    assert contents(directory) == contents(whole)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [({"thld_err": 0.6}, "--thld-err"), ({"radius": 11}, "--radius"), ({"ctf": True, "xr": 2.0}, "--ctf")],
+)
+def test_other_settings_are_refused_by_name(whole: Path, particles: Path, changed: dict[str, Any], named: str) -> None:
+    """Definition: the sentence names the setting, its value then and now, and nothing is touched."""
+    before = contents(whole)
+    with pytest.raises(RunError, match=named):
+        run_isac(particles, whole, replace(SETTINGS, **changed))
+    assert contents(whole) == before
+
+
+def test_other_particles_are_refused(whole: Path, particles: Path, tmp_path: Path) -> None:
+    """Definition: a run belongs to its particles."""
+    other = tmp_path / "other.star"
+    other.write_text(particles.read_text().replace("particles.mrcs", f"{particles.parent}/particles.mrcs"))
+    with pytest.raises(RunError, match="other particles"):
+        run_isac(other, whole, SETTINGS)
+
+
+def test_a_directory_of_something_else_is_left_alone(particles: Path, tmp_path: Path) -> None:
+    """Definition: nothing is written into a directory that holds no run."""
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(RunError, match="holds no run"):
+        run_isac(particles, tmp_path, SETTINGS)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_restart_replays_to_the_same_end(whole: Path, particles: Path, tmp_path: Path) -> None:
+    """Invariance: back to the end of main iteration 1, and on to the same result; later ends are named in an error."""
+    directory = tmp_path / "restarted"
+    run_isac(particles, directory, SETTINGS, threads=2)
+    run_isac(particles, directory, SETTINGS, threads=2, restart=1)
+    assert contents(directory) == contents(whole)
+    with pytest.raises(RunError, match="has not ended"):
+        run_isac(particles, directory, SETTINGS, restart=9)
+    with pytest.raises(RunError, match="was started"):
+        run_isac(particles, tmp_path / "new", SETTINGS, restart=1)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_run_in_use_is_refused(whole: Path, particles: Path, tmp_path: Path) -> None:
+    """Definition: two programs cannot write one run."""
+    import fcntl
+
+    directory = tmp_path / "held"
+    run_isac(particles, directory, SETTINGS, threads=2)
+    (directory / "run.json").write_text((directory / "run.json").read_text().replace('"finished"', '"running"'))
+    with (directory / "logs" / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="in use"):
+            run_isac(particles, directory, SETTINGS)
+
+
+def test_what_is_refused_leaves_nothing(particles: Path, tmp_path: Path) -> None:
+    """Definition: a run that cannot be does not make its directory."""
+    for settings in (replace(SETTINGS, radius=15), replace(SETTINGS, img_per_grp=60)):
+        with pytest.raises(CryoisacError):
+            run_isac(particles, tmp_path / "none", settings)
+        assert not (tmp_path / "none").exists()
+
+
+def test_checkpoints_come_back_as_they_were(whole: Path, tmp_path: Path) -> None:
+    """Invariance: a state read and written again is the same file; a damaged one is refused."""
+    from cryoisac.cluster.isac import State
+
+    state = checkpoint.load(whole / "state" / "isac.npz", State)
+    assert state is not None
+    checkpoint.save(tmp_path / "again.npz", state)
+    assert (tmp_path / "again.npz").read_bytes() == (whole / "state" / "isac.npz").read_bytes()
+    assert asdict(state.chapters[0])["main"] == 1
+    (tmp_path / "bad.npz").write_bytes((whole / "state" / "isac.npz").read_bytes()[:1000])
+    with pytest.raises(RunError, match="not a checkpoint"):
+        checkpoint.load(tmp_path / "bad.npz", State)
