@@ -1,0 +1,84 @@
+"""Where a result comes from: settings, input, versions, files, warnings."""
+
+from html import escape
+from pathlib import PureWindowsPath
+from typing import Any
+
+from cryoisac.report.finished import FinishedRun
+from cryoisac.report.markup import section, shown, table
+from cryoisac.settings import Described, Isac, describe
+
+FILES = {  # what people and programs go on with
+    "class_averages.mrcs": "class averages, class after class",
+    "class_averages.hdf": "the same for EMAN2 and SPHIRE, with the members of each class",
+    "ordered_class_averages.mrcs": "class averages in the order of similarity, turned to lie on each other",
+    "ordered_class_averages.hdf": "the same for EMAN2 and SPHIRE",
+    "class_averages.star": "table of the class averages",
+    "classified.star": "members with class and pose, for RELION",
+    "ledger.csv": "every particle: its class, or why it is in none",
+    "run.json": "everything on this page, for programs",
+}
+
+
+def warnings(run: FinishedRun) -> str:
+    """Return the warnings of a run, or nothing."""
+    items = "".join(f"<li>{escape(w)}</li>" for w in run.record.get("warnings", ()))
+    return f'<aside class="warnings"><h2>Warnings</h2><ul>{items}</ul></aside>' if items else ""
+
+
+def input_name(run: FinishedRun) -> str:
+    """Return the name of the input file, without the directories that lead to it."""
+    return PureWindowsPath(run.record["input"]["path"]).name  # knows both kinds of slashes
+
+
+def settings(run: FinishedRun) -> str:
+    """Return all settings: meaning, value, and where the value comes from."""
+    described = {d.name: d for d in describe(Isac)}
+    values, found = run.record["settings"], run.record["automatic"]
+    rows = [_setting(described[name], values[name], found.get(name)) for name in described if name in values]
+    note = '<p class="faint">An asterisk marks settings that differ from their defaults.</p>'
+    return section("Settings", note, table(("Setting", "Meaning", "Value", "Found by"), rows, kind="settings"))
+
+
+def _setting(d: Described, value: Any, found: str | None) -> str:
+    automatic = d.default is None
+    changed = found is None and value != d.default
+    if value is None:
+        text, source = escape(d.setting.automatic), "default"
+    else:
+        text = shown(value) + (f" {escape(d.setting.unit)}" if d.setting.unit else "")
+        default = f"automatic: {d.setting.automatic}" if automatic else shown(d.default)
+        source = f"automatic: {found}" if found is not None else f"given (default {default})" if changed else "default"
+    return (
+        f'<tr{" class=changed" if changed else ""}><th scope="row"><code>{escape(d.flag)}</code></th>'
+        f'<td>{escape(d.setting.meaning)}</td><td>{text}</td><td class="faint">{escape(source)}</td></tr>'
+    )
+
+
+def provenance(run: FinishedRun) -> str:
+    """Return input, geometry and version."""
+    given, derived = run.record["input"], run.record["derived"]
+    size = given.get("pixel_size_A")
+    working = f"{derived['working_box_px']} px"
+    if run.pixel_size_A is not None:
+        working += f" at {run.pixel_size_A:.4g} Å/px"
+    facts = {
+        "Program": f"cryoisac {run.record['version']}",
+        "Input": input_name(run),
+        "Particles": f"{given['images']:,} in boxes of {given['box_px']} px"
+        + ("; pixel size unknown" if size is None else f" at {size:.4g} Å/px"),
+        "Working images": f"{working}, {derived['shrink_ratio']:.4g} times the size of the input images",
+        "Fingerprint (SHA-256)": given["sha256"],
+    }
+    cells = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(text))}</dd>" for name, text in facts.items())
+    return section("Input and version", f'<dl class="facts">{cells}</dl>')
+
+
+def files(run: FinishedRun) -> str:
+    """Return what the run directory holds to go on with."""
+    rows = [
+        f'<tr><th scope="row"><code>{name}</code></th><td>{what}</td></tr>'
+        for name, what in FILES.items()
+        if name in run.files or name == "run.json"
+    ]
+    return section("Files to go on with", table(("File", "What it holds"), rows))

@@ -1,0 +1,50 @@
+"""Images as pictures inside a page."""
+
+import base64
+import struct
+import zlib
+
+import numpy as np
+import numpy.typing as npt
+
+DARKEST_PERCENT, BRIGHTEST_PERCENT = 0.5, 99.7  # of the pixels; a few outliers must not flatten the rest
+
+
+def to_gray(images: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Return images stretched, each by itself, from black to white; a constant one is middle gray.
+
+    Parameters
+    ----------
+    images : ndarray, shape (k, h, w)
+        Images.
+
+    Returns
+    -------
+    ndarray, shape (k, h, w), uint8
+        Gray values.
+    """
+    if not len(images):
+        return np.zeros(images.shape, dtype=np.uint8)
+    low, high = np.percentile(images.astype(np.float64), (DARKEST_PERCENT, BRIGHTEST_PERCENT), axis=(1, 2))
+    span = (high - low)[:, None, None]
+    share = np.divide(images - low[:, None, None], span, out=np.full(images.shape, 0.5), where=span > 0)
+    return np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
+
+
+def png(gray: npt.NDArray[np.uint8]) -> bytes:
+    """Return one gray picture, shape (h, w), as a PNG file without any metadata."""
+    height, width = gray.shape
+    rows = np.zeros((height, width + 1), dtype=np.uint8)  # each row begins with its filter: 0, none
+    rows[:, 1:] = gray
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, content) for name, content in chunks)
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def data_uri(gray: npt.NDArray[np.uint8]) -> str:
+    """Return one gray picture, shape (h, w), as an address that holds the picture itself."""
+    return "data:image/png;base64," + base64.b64encode(png(gray)).decode("ascii")
