@@ -11,7 +11,7 @@ import numpy.typing as npt
 Float = npt.NDArray[np.float64]
 
 WIDTH, HEIGHT = 440, 230
-LEFT, RIGHT, TOP, FLOOR = 52, 14, 14, 186
+LEFT, RIGHT, TOP, FLOOR = 52, 24, 14, 186
 BINS = 6, 28  # at least and at most
 
 
@@ -73,7 +73,7 @@ def count(
         step = edge / max(round(edge / step), 1)
     shift = 0.5 if whole else 0.0
     first = math.floor(low / step + 1e-9)
-    last = max(math.ceil(high / step - 1e-9), first + 1) + (1 if whole else 0)
+    last = math.floor(high / step) + 1 if whole else max(math.ceil(high / step - 1e-9), first + 1)
     edges = np.arange(first, last + 1) * step - shift
     top = np.nextafter(edges[-1], edges[0])
     counts = np.stack([np.histogram(np.clip(v, edges[0], top), edges)[0] for v in finite])
