@@ -7,6 +7,7 @@ import pytest
 
 from cryoisac.model.poses import Poses
 from cryoisac.ops.warp import rotate_shift
+from cryoisac.products.averages import ordered
 from cryoisac.products.ordering import along, begin_at, order_averages
 from cryoisac.products.pairs import align_pairs
 from cryoisac.products.tour import tour_length
@@ -55,7 +56,7 @@ def test_a_circle_of_views_is_recovered(asymmetric):
     found = order_averages(pictures[shuffle], range_px=2, seed=0)
     steps = np.diff(shuffle[np.append(found.order, found.order[0])]) % k
     assert set(steps) in ({1}, {k - 1})
-    shown = found.apply(pictures[shuffle])
+    shown = ordered(pictures[shuffle], found)
     inner = (x**2 + y**2) < 28**2
     close = [np.corrcoef(a[inner], b[inner])[0, 1] for a, b in pairwise(shown)]
     assert min(close) > 0.9  # laid on each other, neighbours differ by a step of 30 degrees of the added blobs
@@ -104,7 +105,7 @@ def test_few_averages(asymmetric, k):
     found = order_averages(frames, range_px=2, seed=0)
     assert sorted(found.order) == list(range(k))
     assert found.similarity.shape == (k, k)
-    assert found.apply(frames).shape == frames.shape
+    assert ordered(frames, found).shape == frames.shape
     if k:
         assert found.angle_deg[0] == 0
         assert not found.mirror[0]

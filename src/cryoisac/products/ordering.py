@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoisac.model.poses import Poses
-from cryoisac.ops.warp import rotate_shift
 from cryoisac.products.pairs import Pairs, align_pairs
 from cryoisac.products.tour import nearest_neighbour_tours, shortest_tour, tour_length
 from cryoisac.streams import stream
@@ -40,14 +39,6 @@ class Ordering:
     mirror: npt.NDArray[np.bool_]
     similarity: Float
     length: float
-
-    def poses(self) -> Poses:
-        """Return the poses, without shifts, of the averages at each position."""
-        return Poses(angle_deg=self.angle_deg, shift_px=np.zeros((len(self.order), 2)), mirror=self.mirror)
-
-    def apply(self, averages: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Return the averages, shape (k, n, n), in this order, each rotated and mirrored as its position says."""
-        return rotate_shift(np.asarray(averages)[self.order], self.poses())
 
 
 def order_averages(

@@ -74,7 +74,7 @@ def count(
     shift = 0.5 if whole else 0.0
     first = math.floor(low / step + 1e-9)
     last = math.floor(high / step) + 1 if whole else max(math.ceil(high / step - 1e-9), first + 1)
-    edges = np.arange(first, last + 1) * step - shift
+    edges = np.arange(first, last + 1, dtype=np.float64) * step - shift
     top = np.nextafter(edges[-1], edges[0])
     counts = np.stack([np.histogram(np.clip(v, edges[0], top), edges)[0] for v in finite])
     return Bins(edges=edges, counts=counts)

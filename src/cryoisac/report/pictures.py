@@ -28,7 +28,8 @@ def to_gray(images: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     low, high = np.percentile(images.astype(np.float64), (DARKEST_PERCENT, BRIGHTEST_PERCENT), axis=(1, 2))
     span = (high - low)[:, None, None]
     share = np.divide(images - low[:, None, None], span, out=np.full(images.shape, 0.5), where=span > 0)
-    return np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
+    gray: npt.NDArray[np.uint8] = np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
+    return gray
 
 
 def png(gray: npt.NDArray[np.uint8]) -> bytes:
