@@ -13,6 +13,7 @@ Float = npt.NDArray[np.float64]
 WIDTH, HEIGHT = 440, 230
 LEFT, RIGHT, TOP, FLOOR = 52, 24, 14, 186
 BINS = 6, 28  # at least and at most
+FEWEST_WHOLE = 4  # edges
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -25,10 +26,13 @@ class Bins:
         Edges of the bins.
     counts : ndarray, shape (series, b)
         Values of each series in each bin.
+    whole : bool
+        Whether the values are whole numbers.
     """
 
     edges: Float
     counts: npt.NDArray[np.int64]
+    whole: bool = False
 
 
 def nice_step(span: float, steps: int, *, whole: bool = False) -> float:
@@ -53,7 +57,7 @@ def count(
     limit : float, optional
         Values above it are counted in the last bin.
     edge : float, optional
-        A value > 0 that is an edge of two bins, so that none holds values of both sides.
+        A value > 0 that the bins reach from 0 and that is an edge, so that none holds values of both sides.
 
     Returns
     -------
@@ -66,7 +70,9 @@ def count(
     every = np.concatenate([*finite, np.zeros(0)])
     low, high = (float(every.min()), float(every.max())) if len(every) else (0.0, 1.0)
     if limit is not None:
-        low, high = min(low, 0.0), limit
+        high = limit
+    if edge is not None:
+        low, high = min(low, 0.0), max(high, edge)
     bins = int(np.clip(3 * np.cbrt(len(every)), *BINS))  # round steps leave about the 2 n^(1/3) bins of Rice's rule
     step = nice_step(high - low, bins, whole=whole) if high > low else (1.0 if whole else max(abs(low), 1.0) / 10)
     if edge is not None:
@@ -75,9 +81,11 @@ def count(
     first = math.floor(low / step + 1e-9)
     last = math.floor(high / step) + 1 if whole else max(math.ceil(high / step - 1e-9), first + 1)
     edges = np.arange(first, last + 1, dtype=np.float64) * step - shift
+    if whole and len(edges) < FEWEST_WHOLE:
+        edges = np.concatenate((edges[:1] - step, edges, edges[-1:] + step))  # else one bar would fill the drawing
     top = np.nextafter(edges[-1], edges[0])
     counts = np.stack([np.histogram(np.clip(v, edges[0], top), edges)[0] for v in finite])
-    return Bins(edges=edges, counts=counts)
+    return Bins(edges=edges, counts=counts, whole=whole)
 
 
 @dataclass(frozen=True)
@@ -133,7 +141,7 @@ def histogram(
     parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">']
     parts += _horizontal_lines(y, step)
     parts += _bars(names, bins, x, y, of=of, open_end=open_end)
-    parts += _ticks(x)
+    parts += _ticks(x, whole=bins.whole)
     if mark is not None and x.low <= mark[1] <= x.high:
         parts += _upright_line(x, *mark)
     parts.append(f'<path class="axis" d="M{LEFT} {FLOOR}H{WIDTH - RIGHT}"/>')
@@ -152,8 +160,8 @@ def _horizontal_lines(y: Scale, step: float) -> list[str]:
     return parts
 
 
-def _ticks(x: Scale) -> list[str]:
-    step = nice_step(x.high - x.low, 6)
+def _ticks(x: Scale, *, whole: bool) -> list[str]:
+    step = nice_step(x.high - x.low, 6, whole=whole)
     first, last = math.ceil(x.low / step - 1e-9), math.floor(x.high / step + 1e-9)
     return [
         f'<text x="{x(n * step)}" y="{FLOOR + 16}" text-anchor="middle">{n * step:,.6g}</text>'
