@@ -1,0 +1,117 @@
+"""Writes the pages that are made from the code: ``python docs/make_pages.py``. A test compares them with it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryoisac import conventions
+from cryoisac.settings import Described, Isac, Setting, Settings, Simulation, describe
+
+NOT_IN_ORIGINAL = ("on_bad_image",)
+
+SETTINGS = """# Settings
+
+Every option of `cryoisac isac` and `cryoisac simulate`. This page is made from `src/cryoisac/settings.py`, where each
+setting is declared once; do not edit it by hand.
+
+A flag may be written with hyphens or underscores (`--img-per-grp`, `--img_per_grp`), and in lower case
+(`--FL`, `--fl`). A *working pixel* is a pixel of the working images, to which the particles are shrunk:
+one working pixel is `radius / target_radius` input pixels. A switch that is on by default is turned off by `--no-`:
+`--no-mirrors`.
+
+## cryoisac isac
+
+    cryoisac isac PARTICLES OUT [options]
+
+{isac}
+
+Two options are no part of the result:
+
+| flag | meaning |
+|---|---|
+| `--restart K` | Go back to the end of main iteration K; 0: to the beginning of the unfinished one. |
+| `--threads N` | Threads to use; the result does not depend on it. All cores by default. |
+
+What became of the original's other options is told in [parity.md](parity.md).
+
+## cryoisac simulate
+
+    cryoisac simulate OUT_DIR [options]
+
+{simulation}
+
+What is projected comes from elsewhere:
+
+| flag | meaning |
+|---|---|
+| `--map FILE` | Density to project, MRC. Without it or `--pdb` a ribosome-like molecule is made up. |
+| `--map-pixel-size X` | Pixel size of the map in Å, where its header is wrong. |
+| `--pdb FILE` | Atoms to project, PDB or mmCIF. |
+"""
+
+CONVENTIONS = """# Conventions
+
+How images, poses and files are to be read. This page is made from `src/cryoisac/conventions.py`; do not edit it by
+hand.
+
+| | |
+|---|---|
+{rows}
+
+What this means for RELION is spelled out in [files.md](files.md#the-pose-in-relions-columns).
+"""
+
+
+def pages() -> dict[str, str]:
+    """Return the text of each page that is made, by its name."""
+    isac = "\n".join(_table(Isac, original=True))
+    simulation = "\n".join(_table(Simulation, original=False))
+    return {
+        "settings.md": SETTINGS.format(isac=isac, simulation=simulation),
+        "conventions.md": CONVENTIONS.format(rows="\n".join(_sentences(conventions.__doc__ or ""))),
+    }
+
+
+def _table(settings: type[Settings], *, original: bool) -> Iterator[str]:
+    heads = ["flag", "meaning", "unit", "default", "range", *(["in the original"] if original else [])]
+    yield _row(heads)
+    yield "|" + "---|" * len(heads)
+    for d in describe(settings):
+        cells = [f"`{d.flag}`", d.setting.meaning, d.setting.unit, _default(d), _range(d.setting)]
+        yield _row(cells + ([_original(d)] if original else []))
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _default(d: Described) -> str:
+    if d.default is None:
+        return d.setting.automatic
+    if d.type is bool:
+        return "on" if d.default else "off"
+    return f"{d.default:g}" if d.type in (int, float) else f"{d.default}"
+
+
+def _range(s: Setting) -> str:
+    if s.choices:
+        return ", ".join(f"`{choice}`" for choice in s.choices)
+    low, high = s.at_least, s.at_most
+    if low is not None and high is not None:
+        return f"{low:g} to {high:.10g}"
+    return "" if low is None else f"{low:g} or more"
+
+
+def _original(d: Described) -> str:
+    return "" if d.name in NOT_IN_ORIGINAL else f"`--{d.setting.original or d.name}`"
+
+
+def _sentences(page: str) -> Iterator[str]:
+    """Yield a row for each line of ``word   sentence``, after the page's heading."""
+    for line in page.strip().splitlines()[2:]:
+        word, sentence = line.split("  ", 1)
+        yield _row([f"**{word}**", sentence.strip()])
+
+
+if __name__ == "__main__":
+    for name, text in pages().items():
+        (Path(__file__).parent / name).write_text(text, encoding="utf-8")

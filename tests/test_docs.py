@@ -1,0 +1,149 @@
+"""The pages are run: links lead somewhere, command lines parse, tables hold what the code holds."""
+
+import re
+import runpy
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from cryoisac.cli.main import COMMANDS, group
+from cryoisac.cli.options import from_options
+from cryoisac.model.ledger import REASONS
+from cryoisac.settings import Isac, Settings, Simulation
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
+SETTINGS_OF: dict[str, type[Settings]] = {"isac": Isac, "simulate": Simulation}
+SHELLS = ("", "sh", "bash", "console", "shell")
+
+by_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+
+
+def blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Yield language and content of the fenced blocks of a page."""
+    yield from re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def prose(text: str) -> str:
+    """Return a page without its fenced blocks and code."""
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def command_lines(text: str) -> list[list[str]]:
+    """Return the arguments of each call of cryoisac in the shell blocks of a page."""
+    lines = [
+        line.strip().removeprefix("$ ")
+        for language, content in blocks(text)
+        if language in SHELLS
+        for line in content.replace("\\\n", " ").splitlines()
+    ]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.split(" ")[0] == "cryoisac"]
+
+
+def parse(arguments: list[str]) -> None:
+    """Parse a call as the command line does, with its settings checked, and run nothing."""
+    if not arguments or arguments[0].startswith("-"):
+        with pytest.raises(click.exceptions.Exit):
+            group.make_context("cryoisac", arguments)
+        return
+    name, *rest = arguments
+    command = group.get_command(click.Context(group), name)
+    assert command is not None, f"there is no command {name}"
+    try:
+        context = command.make_context(name, rest)
+    except click.exceptions.Exit:  # --help
+        return
+    if name in SETTINGS_OF:
+        from_options(SETTINGS_OF[name], context.params)
+
+
+def first_cells(page: Path, heading: str) -> list[str]:
+    """Return the names in backticks in the first column of the table under a heading."""
+    under = re.split(rf"^#+ {re.escape(heading)}$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1]
+    rows = re.split(r"^#+ ", under, flags=re.MULTILINE)[0].splitlines()
+    return [name for row in rows if row.startswith("| `") for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+
+
+@pytest.mark.parametrize(("name", "text"), runpy.run_path(str(DOCS / "make_pages.py"))["pages"]().items())
+def test_pages_made_from_the_code_are_up_to_date(name: str, text: str) -> None:
+    """Definition: `python docs/make_pages.py` would change nothing."""
+    assert (DOCS / name).read_text(encoding="utf-8") == text
+
+
+@by_page
+def test_links_lead_somewhere(page: Path) -> None:
+    """Definition: every relative link names a file that is there, and a heading that the file has."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+@by_page
+def test_command_lines_parse(page: Path) -> None:
+    """Definition: each call that a page shows is one that the program takes."""
+    for arguments in command_lines(page.read_text(encoding="utf-8")):
+        parse(arguments)
+
+
+def test_command_lines_are_found_and_wrong_ones_are_refused() -> None:
+    """Definition: the tests above see what they must not pass."""
+    text = "```sh\ncryoisac isac a.star out \\\n  --xr 3  # wider\n$ cryoisac --version\nls\n```\n"
+    assert command_lines(text) == [["isac", "a.star", "out", "--xr", "3"], ["--version"]]
+    with pytest.raises(click.UsageError):
+        parse(["isac", "a.star", "out", "--no-such-option"])
+
+
+def test_the_demo_of_the_makefile_parses() -> None:
+    """Definition."""
+    lines = re.findall(r"^\t\$\(BIN\)/cryoisac (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert lines
+    for line in lines:
+        parse(shlex.split(line))
+
+
+def test_the_index_lists_every_page_and_command() -> None:
+    """Definition: what is not in the index is not found."""
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert {p.name for p in DOCS.glob("*.md")} - {"index.md"} == set(re.findall(r"\]\((\w[\w-]*\.md)\)", text))
+    for name, meaning in COMMANDS.items():
+        assert f"| `cryoisac {name}` | {meaning} |" in text
+
+
+def test_the_reasons_are_those_of_the_ledger() -> None:
+    """Definition: the page and the code give the same reasons in the same words."""
+    text = (DOCS / "files.md").read_text(encoding="utf-8")
+    rows = "\n".join(f"| `{reason}` | {meaning} |" for reason, meaning in REASONS.items())
+    assert f"| reason | meaning |\n|---|---|\n{rows}\n\n" in text
+
+
+def test_the_python_page_runs_and_the_files_page_tells_what_it_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Definition: the examples run as they stand, and each file that they write is in a table, and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    examples = [code for language, code in blocks((DOCS / "python.md").read_text(encoding="utf-8"))]
+    exec(compile("\n".join(examples), "docs/python.md", "exec"), {})
+    for directory, heading in (("run", "What a run writes"), ("particles", "What a simulation writes")):
+        files = (p.relative_to(directory).as_posix() for p in Path(directory).rglob("*") if p.is_file())
+        written = {re.sub(r"main\d{3}", "mainNNN", name) for name in files}
+        assert written == set(first_cells(DOCS / "files.md", heading))
+    for heading, file in (("The ledger", "run/ledger.csv"),):
+        columns = Path(file).read_text(encoding="utf-8").splitlines()[0].split(",")
+        assert first_cells(DOCS / "files.md", heading) == [*columns, *REASONS]
+    table = Path("run/classified.star").read_text(encoding="utf-8")
+    for column in first_cells(DOCS / "files.md", "The pose in RELION's columns")[:5]:
+        assert f"_{column} " in table
