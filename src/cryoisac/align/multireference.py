@@ -53,7 +53,23 @@ def search_centres_px(poses: Poses, box_px: int, last_ring: int) -> Offsets:
 def score_all(
     engine: Engine, references: Images, images: Indices, offsets_px: Offsets, search: Search, comm: Comm
 ) -> npt.NDArray[np.float32]:
-    """Return the score of each image with each reference, shape (n, k); each rank scores its share."""
+    """Return the score of each image with each reference, shape (n, k); each rank scores its share.
+
+    Parameters
+    ----------
+    engine : Engine
+        Holds the images.
+    references : ndarray, shape (k, h, w), float32
+        References.
+    images : ndarray, shape (n,), int64
+        The image of each row.
+    offsets_px : ndarray, shape (n, 2)
+        Centre (x, y) of each row's search.
+    search : Search
+        Rings, shifts and angles.
+    comm : Comm
+        The processes of the run.
+    """
     share = comm.share(len(images))
     return comm.gather(engine.score(references, images[share], offsets_px[share], search))
 

@@ -83,7 +83,19 @@ def clipped_offset_px(poses: Poses, box_px: int, last_ring: int) -> npt.NDArray[
 
 
 def class_means(engine: Engine, labels: Indices, images: Indices, poses: Poses, k: int) -> Images:
-    """Return the mean of each class's images in their poses, shape (k, h, w); zeros for an empty class."""
+    """Return the mean of each class's images in their poses, shape (k, h, w); zeros for an empty class.
+
+    Parameters
+    ----------
+    engine : Engine
+        Holds the images.
+    labels, images : ndarray, shape (m,), int64
+        Class and image of each row; a row of class -1 is left out.
+    poses : Poses
+        Poses of the rows.
+    k : int
+        Number of classes.
+    """
     count = np.bincount(labels[labels >= 0], minlength=k)
     total = engine.total(labels, images, poses, k)
     mean: Images = (total / np.maximum(count, 1)[:, None, None]).astype(np.float32)
