@@ -141,13 +141,15 @@ class Isac(Settings):
     target_nx: Annotated[
         int, Setting("Side of the working images (xr - 1 is added).", "working px", at_least=12, at_most=1024)
     ] = 76
-    thld_err: Annotated[float, Setting("Pixel error below which a member is stable.", "working px", at_least=1e-6)] = (
-        0.7
-    )
+    thld_err: Annotated[
+        float, Setting("Pixel error below which a member is stable.", "working px", at_least=1e-6, at_most=100)
+    ] = 0.7
     maxit: Annotated[int, Setting("Iterations of each within-class alignment.", at_least=2, at_most=1000)] = 30
     dst: Annotated[
         float,
-        Setting("Step of the discrete angles tried at every fourth iteration; 0 for none.", "deg", at_least=0),
+        Setting(
+            "Step of the discrete angles tried at every fourth iteration; 0 for none.", "deg", at_least=0, at_most=360
+        ),
     ] = 90.0
     FL: Annotated[float, Setting("First cut-off of the low-pass filter.", "cycles/px", at_least=1e-3, at_most=0.5)] = (
         0.2
@@ -223,7 +225,12 @@ class Simulation(Settings):
     ] = "discrete"
     box: Annotated[int, Setting("Side of the images.", "px", at_least=16, at_most=4096)] = 90
     pixel_size: Annotated[float, Setting("Pixel size of the images.", "Å", at_least=0.1, at_most=50)] = 5.0
-    snr: Annotated[float, Setting("Variance of the signal after the CTF over that of the noise.", at_least=1e-4)] = 0.1
+    snr: Annotated[
+        float,
+        Setting(
+            "Variance of the signal after the CTF, inside the particle's disc, over that of the noise.", at_least=1e-4
+        ),
+    ] = 0.1
     max_shift: Annotated[float, Setting("Shifts are uniform in ± this along each axis.", "px", at_least=0)] = 2.0
     mirrors: Annotated[bool, Setting("Mirror half of the images.")] = True
     ctf: Annotated[bool, Setting("Apply a CTF, one defocus a micrograph.")] = False

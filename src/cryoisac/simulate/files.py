@@ -21,7 +21,7 @@ from cryoisac.simulate.particles import AMPLITUDE_CONTRAST, CS_MM, JUNK_KINDS, V
 
 STACK = "particles.mrcs"
 SNR_MEANING = (
-    "variance of the signal after the CTF over the whole box, mean over images, divided by the variance of the noise"
+    "variance of the signal after the CTF inside the particle's disc, mean over images, divided by that of the noise"
 )
 
 

@@ -8,6 +8,7 @@ import scipy.fft
 
 from cryoisac.errors import DataError, SettingError
 from cryoisac.ops.ctf import ctf_2d
+from cryoisac.ops.masks import circle
 from cryoisac.settings import Simulation
 from cryoisac.simulate.density import Density
 from cryoisac.simulate.junk import Clutter, draw_pairs
@@ -30,8 +31,9 @@ class ParticleImages:
     .. math:: X_i = s \, c_i \, \mathrm{CTF}_i P_i + N_i, \qquad
         \mathrm{SNR} = \frac{\langle \operatorname{var}(s\, \mathrm{CTF}_i P_i) \rangle_i}{\operatorname{var} N}
 
-    The variance of the signal is that over the whole box, after the CTF, averaged over images (512 at most, evenly
-    taken) at contrast 1; the noise has variance 1.
+    The variance of the signal is that inside the particle's disc at the centre of the box, after the CTF, averaged over
+    images (512 at most, evenly taken) at contrast 1; the noise has variance 1. A particle in a larger box is no harder
+    to see.
 
     Parameters
     ----------
@@ -122,7 +124,8 @@ class ParticleImages:
     def _variances(self, index: Int) -> Float:
         contrast = self.truth.contrast[index, None, None].astype(np.float32)
         images = to_pixels(self._signal(index) / contrast, self.settings.box)
-        variances: Float = images.var(axis=(1, 2), dtype=np.float64)
+        inside = images[:, circle(self.radius_px, self.settings.box)]
+        variances: Float = inside.var(axis=1, dtype=np.float64)
         return variances
 
     def _noise(self, rng: np.random.Generator, m: int) -> Images:
