@@ -101,7 +101,7 @@ def test_a_table_of_relion_3_0(tmp_path: Path) -> None:
 
 
 def test_images_are_found_as_relion_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Definition: the current directory first, then the table's own and those above; a comment comes before all."""
+    """Definition: in the table's own directory and those above; a comment comes before all."""
     path = project(tmp_path / "project")
     other = tmp_path / "other" / "stacks"
     other.mkdir(parents=True)
@@ -109,7 +109,6 @@ def test_images_are_found_as_relion_finds_them(tmp_path: Path, monkeypatch: pyte
         write_mrc_stack(other / f"{name}.mrcs", np.full((2, 4, 5), 77.0))
     assert star.read(path).read(np.array([0])).max() == 1
     monkeypatch.chdir(tmp_path / "other")
-    assert star.read(path).read(np.array([0])).max() == 77
     again = tmp_path / "elsewhere.star"
     star.write_star(again, star.read_star(path), image_root=tmp_path / "project")
     assert star.read(again).read(np.array([0])).max() == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -67,30 +68,52 @@ def locate(listing: Path, names: Bytes, root: Path | None = None) -> Places:
     names : ndarray, shape (n,), dtype S
         Image names.
     root : Path, optional
-        Directory to look in first.
+        Directory to look in first; what is there is not looked for elsewhere.
 
     Raises
     ------
     FormatError
-        Naming the row and the paths tried, if a file is missing.
+        Naming the row and the paths tried, if a file is missing; or the row and both files, if the current directory
+        holds another file of that name than the directory of the STAR file and those above it.
+
+    Notes
+    -----
+    RELION takes names relative to the directory that it is started in, its project's; there the two are the same.
     """
     position, files = split_names(listing, names)
     heads = np.flatnonzero(np.concatenate(([True], files[1:] != files[:-1])))  # first row of each run of one file
     unique, first, of_run = np.unique(files[heads], return_index=True, return_inverse=True)
     lengths = np.diff(np.append(heads, len(files)))
-    places = [*([root] if root is not None else []), Path(), *listing.absolute().parents]
     stacks = tuple(
-        _find(listing, cell.decode(errors="replace"), int(heads[i]), places)
+        _find(listing, cell.decode(errors="replace"), int(heads[i]), root)
         for cell, i in zip(unique.tolist(), first.tolist(), strict=True)
     )
     return Places(listing=listing, stacks=stacks, stack=np.repeat(of_run.astype(np.int64), lengths), position=position)
 
 
-def _find(listing: Path, name: str, row: int, places: Sequence[Path]) -> Path:
-    """Return the first file of this name in the directories ``places``."""
-    tried = list(dict.fromkeys(place / name for place in places))
-    for path in tried:
-        if path.is_file():
-            return path
+def _find(listing: Path, name: str, row: int, root: Path | None) -> Path:
+    """Return the file of this name under ``root``, else the one in the current directory or beside the listing."""
+    if root is not None and (root / name).is_file():
+        return root / name
+    here, above = Path(name), [folder / name for folder in listing.absolute().parents]
+    beside = next((path for path in above if path.is_file()), None)
+    if not here.is_file():
+        return beside or _missing(listing, name, row, [*([root / name] if root is not None else []), here, *above])
+    if beside is not None and not here.samefile(beside):
+        raise FormatError(
+            listing,
+            f"row {row + 1}: {name} is one file in the current directory ({here.absolute()}) and another beside "
+            f"the table ({beside}); start from another directory, or write the names with their directories",
+        )
+    return here
+
+
+def _missing(listing: Path, name: str, row: int, tried: Sequence[Path]) -> NoReturn:
+    """Raise ``FormatError`` for a file that is nowhere."""
+    tried = list(dict.fromkeys(tried))
     shown = ", ".join(map(str, tried[:3])) + (f" and {len(tried) - 3} directories above" if len(tried) > 3 else "")
-    raise FormatError(listing, f"row {row + 1}: there is no file {name}; looked for {shown}")
+    raise FormatError(
+        listing,
+        f"row {row + 1}: there is no file {name}; looked for {shown}; "
+        "put it there, or start from the directory that names are relative to",
+    )

@@ -93,7 +93,8 @@ def read(path: Path) -> Particles:
     Notes
     -----
     Image names are relative to the current directory, as in RELION; where a file is not there, to the directory of
-    the table and each directory above it. A directory that the table's first comment names comes before all.
+    the table and each directory above it. Two different files of one name are refused. A directory that a comment at
+    the top of the table names comes before all.
     """
     metadata = read_star(path)
     names = metadata.particles.columns["rlnImageName"]
