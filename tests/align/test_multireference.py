@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cryoisac.align import multireference as mr
+from cryoisac.engine.contract import Search
 from cryoisac.engine.reference import ReferenceEngine
 from cryoisac.model.poses import Poses
 from cryoisac.ops.masks import circle, normalise_inside
@@ -35,6 +36,17 @@ def test_a_search_that_would_leave_the_box_starts_at_the_centre(golden: Any) -> 
     found = mr.search_centres_px(Poses.from_rows(data["a_pose0"]), 76, 29)
     others = np.arange(24) != 20
     np.testing.assert_allclose(found[others], data["a_offset"][others], atol=1e-4)  # float32 poses of up to 8 px
+
+
+def test_scores_become_correlation_coefficients() -> None:
+    """Definition: divided by its norm, the score of a reference with itself is 1, and of another image below 1."""
+    rng = np.random.default_rng(1)
+    images = rng.normal(size=(3, 40, 40)).astype(np.float32)
+    search = Search(last_ring=17, x_range_px=0, y_range_px=0, normalise_rings=True)
+    scores = ReferenceEngine(images).score(images, np.arange(3), np.zeros((3, 2)), search)
+    found = scores / mr.reference_norms(images, search)
+    np.testing.assert_allclose(np.diag(found), 1.0, atol=1e-6)  # float32 scores
+    assert found[~np.eye(3, dtype=bool)].max() < 0.5
 
 
 def test_mean_shift_of_each_class_becomes_zero() -> None:

@@ -184,3 +184,11 @@ def test_every_simulation_setting_is_an_option() -> None:
 
     names = {parameter.name for parameter in command.params}
     assert {d.name for d in describe(Simulation)} <= names
+
+
+def test_definition_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """Definition: called with nothing, it says what there is, and that something was missing."""
+    assert cli.run([]) == 2
+    said = capsys.readouterr()
+    assert "simulate" in said.out
+    assert said.err == ""

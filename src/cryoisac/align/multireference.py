@@ -11,6 +11,7 @@ from cryoisac.model.poses import Poses
 from cryoisac.ops import fourier
 from cryoisac.ops.filters import tangent_lowpass
 from cryoisac.ops.masks import circle, normalise_inside
+from cryoisac.ops.polar import Rings, sample
 
 Offsets = npt.NDArray[np.float64]
 
@@ -78,6 +79,33 @@ def zero_mean(references: Images, radius_px: int) -> Images:
     """Return references with zero mean inside the particle circle, as the multireference score wants them."""
     mask = circle(radius_px, references.shape[-1])
     return normalise_inside(references, mask, mean_only=True)
+
+
+def reference_norms(references: Images, search: Search) -> npt.NDArray[np.float64]:
+    """Return the score that each reference would have with itself, turned into unit variance: area times sigma.
+
+    A score of ``Engine.score`` with normalised image rings, divided by the norm of its reference, is the area-weighted
+    correlation coefficient over the rings, -1 to 1.
+
+    Parameters
+    ----------
+    references : ndarray, shape (k, h, w), float32
+        The references.
+    search : Search
+        Rings.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        Norms; 1 for a constant reference, whose scores are 0.
+    """
+    rings = Rings.between(search.first_ring, search.last_ring, search.ring_step)
+    centre = np.full((len(references), 2), references.shape[-1] // 2)
+    samples = sample(references, rings, centre)
+    area = np.repeat(rings.sample_weights, rings.lengths)
+    mean = samples @ area / area.sum()
+    sigma = np.sqrt((samples - mean[:, None]) ** 2 @ area / area.sum())
+    return np.where(sigma > 0, area.sum() * sigma, 1.0)
 
 
 def recentred_averages(

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from cryoisac import __version__
 from cryoisac.errors import CryoisacError
@@ -67,6 +68,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except click.Abort:
         return _say("Interrupted.", INTERRUPTED)
+    except NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return error.exit_code
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "cryoisac"
         return _say(f"Error: {error.format_message().rstrip('.')}; see {where} --help.", error.exit_code)

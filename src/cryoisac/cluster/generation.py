@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.align.multireference import recentred_averages, score_all, search_centres_px, zero_mean
+from cryoisac.align.multireference import recentred_averages, reference_norms, score_all, search_centres_px, zero_mean
 from cryoisac.align.reference_free import Refinement, Tick, align_reference_free, class_means, randomised
 from cryoisac.cluster.assign import equal_size
 from cryoisac.cluster.stability import find_stable
@@ -85,7 +85,7 @@ class Generation:
     poses : Poses
         Poses of the images on their class averages.
     score : ndarray, shape (n,), float32
-        Correlation of each image with the reference of its class.
+        Correlation coefficient of each image with the reference of its class.
     stable : ndarray, shape (n,), bool
         Whether the last stability test found the image stable.
     pixel_error_px : ndarray, shape (n,)
@@ -174,14 +174,15 @@ def cluster(bench: Bench, generation: Generation) -> Generation:
     references, poses, labels, score = g.references, g.poses, g.labels, g.score
     for i, cutoff in enumerate(cutoffs(s.FL, s.FH)):
         bench.tick(f"K-means at {cutoff:.2f} cycles/px")
-        references = zero_mean(references, s.target_radius)
+        used = zero_mean(references, s.target_radius)
         centres = search_centres_px(poses, box, search.last_ring)
-        labels = equal_size(score_all(engine, references, g.images, centres, search, bench.comm))
-        match = engine.match(references, labels, g.images, centres, search)
+        labels = equal_size(score_all(engine, used, g.images, centres, search, bench.comm))
+        match = engine.match(used, labels, g.images, centres, search)
         averages, poses = recentred_averages(engine, labels, g.images, match.poses, k, (cutoff, s.FF))
         draw = stream(s.rand_seed, "common frame", g.main, g.number, g.round, i)
         references, moves = common_frame(bench, averages, draw)
-        poses, score = poses.then(moves[labels]), match.score
+        poses = poses.then(moves[labels])
+        score = (match.score / reference_norms(used, search)[labels]).astype(np.float32)
     return replace(g, references=references, labels=labels, poses=poses, score=score)
 
 
