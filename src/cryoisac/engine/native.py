@@ -71,7 +71,7 @@ class NativeEngine:
 
     def __init__(self, images: Images, threads: int | None = None, *, instructions: str | None = None) -> None:
         self._images = check_stack(images)
-        self._threads = threads if threads is not None else len(os.sched_getaffinity(0))
+        self._threads = threads if threads is not None else _processors()
         if self._threads < 1:
             raise SettingError("threads", f"{threads}: must be at least 1")
         self._kernels = _native.Engine(_chosen(instructions) if instructions else instruction_set())
@@ -179,6 +179,11 @@ class NativeEngine:
         angle = np.deg2rad(poses.angle_deg)
         shift = np.fmod(poses.shift_px, self.shape[1])
         return np.column_stack((np.cos(angle), np.sin(angle), shift, poses.mirror))
+
+
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _native_search(search: Search) -> _native.Search:

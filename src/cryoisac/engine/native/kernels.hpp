@@ -95,7 +95,7 @@ struct Kernels {
   // Best poses of the rows at positions [first, first + lanes).
   void (*match)(const Plan&, const Stack&, const Rows&, std::int64_t first, const float* panel, const Found&,
                 void* scratch);
-  // One image under a pose, written to out or added to sum (whichever is not null); line has 8 * box floats.
+  // One image under a pose, written to out or added to sum (whichever is not null); line has 5 * box floats.
   void (*warp)(const float* image, int box, const Placement&, float* out, double* sum, float* line);
 };
 

@@ -160,7 +160,7 @@ class Engine {
 
  private:
   std::int64_t blocks(std::int64_t rows) const { return (rows + kernels_->lanes - 1) / kernels_->lanes; }
-  static std::size_t line_bytes(int box) { return 8 * sizeof(float) * box; }
+  static std::size_t line_bytes(int box) { return 5 * sizeof(float) * box; }
   static Placement placement(const double* p) { return {p[0], p[1], p[2], p[3], p[4] != 0}; }
 
   std::vector<float> prepare(const Plan& plan, const float* references, std::int64_t k, int threads) const {

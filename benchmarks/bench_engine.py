@@ -1,0 +1,129 @@
+"""How long the engine takes, against the machine's own matrix product and against the float64 definition.
+
+A *triple* is one row at one trial shift on one reference, all angles and both mirrors. A row's own cost is what one
+shift takes before any reference: sampling and transforming its rings (and, in ``match``, its one reference).
+
+    python benchmarks/bench_engine.py [--threads 1] [--instructions avx2] [--repeats 3] [--json results.json]
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the machine's rate of one core; must precede NumPy
+
+import numpy as np
+
+from cryoisac.engine.contract import Search
+from cryoisac.engine.native import NativeEngine, instruction_set, instruction_sets
+from cryoisac.engine.reference import ReferenceEngine
+from cryoisac.model.poses import Poses
+
+SIZES = ((76, 29), (90, 36))
+REFERENCES = (1, 10, 50, 200)
+RANGES_px = (1, 2, 3)
+ROWS = 256
+MEMBERS = 20  # rows of a class in ``match``
+
+
+def fastest_s(work: Callable[[], Any], repeats: int) -> float:
+    """Return the shortest of some runs, in seconds."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def sgemm_gflops(repeats: int) -> float:
+    """Return the rate of a float32 matrix product on one core."""
+    a = np.random.default_rng(0).standard_normal((1024, 1024)).astype(np.float32)
+    return 2 * 1024**3 / fastest_s(lambda: a @ a, repeats) / 1e9
+
+
+def definition_us(box: int, radius: int) -> float:
+    """Return microseconds a triple of the float64 definition."""
+    images = np.random.default_rng(1).standard_normal((16, box, box)).astype(np.float32)
+    rows, search = np.arange(16), Search(last_ring=radius, normalise_rings=True, x_range_px=0, y_range_px=1)
+    engine = ReferenceEngine(images)
+    return fastest_s(lambda: engine.score(images, rows, np.zeros((16, 2)), search), 1) / (16 * 16 * 3) * 1e6
+
+
+def measure(engine: NativeEngine, search: Search, repeats: int) -> dict[str, Any]:
+    """Return the costs of one search, in microseconds."""
+    n, box, _ = engine.shape
+    rng = np.random.default_rng(2)
+    references = rng.standard_normal((max(REFERENCES), box, box)).astype(np.float32)
+    rows, offsets = np.arange(n), rng.uniform(-1, 1, (n, 2))
+    shifts = (2 * int(search.x_range_px) + 1) ** 2
+
+    def score_us(k: int) -> float:
+        m = n if k < 50 else n // 4
+        return (
+            fastest_s(lambda: engine.score(references[:k], rows[:m], offsets[:m], search), repeats) / (m * shifts) * 1e6
+        )
+
+    score = {k: score_us(k) for k in REFERENCES}
+    match = fastest_s(lambda: engine.match(references, rows // MEMBERS, rows, offsets, search), repeats)
+    return {
+        "range_px": search.x_range_px,
+        "score_us": score,
+        "triple_us": (score[200] - score[10]) / 190,
+        "row_us": score[1],
+        "match_us": match / (n * shifts) * 1e6,
+    }
+
+
+def total_us(engine: NativeEngine, repeats: int) -> float:
+    """Return microseconds to move one image and add it to its class."""
+    n, rng = engine.shape[0], np.random.default_rng(3)
+    shift = rng.uniform(-3, 3, (n, 2))
+    poses = Poses(angle_deg=rng.uniform(0, 360, n), shift_px=shift, mirror=rng.random(n) < 0.5)
+    rows = np.arange(n)
+    return fastest_s(lambda: engine.total(rows // MEMBERS, rows, poses, n // MEMBERS + 1), repeats) / n * 1e6
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--instructions", choices=instruction_sets(), default=instruction_set())
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    found: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "threads": given.threads}
+    found |= {"instructions": given.instructions, "sgemm_gflops": sgemm_gflops(given.repeats)}
+    print(f"{given.instructions}, {given.threads} thread(s); sgemm {found['sgemm_gflops']:.0f} GFLOP/s on one core")
+    print(
+        "microseconds; box radius range   triple      row    match   score at " + " ".join(f"K={k}" for k in REFERENCES)
+    )
+    for box, radius in SIZES:
+        images = np.random.default_rng(4).standard_normal((ROWS, box, box)).astype(np.float32)
+        engine = NativeEngine(images, given.threads, instructions=given.instructions)
+        size: dict[str, Any] = {
+            "definition_us": definition_us(box, radius),
+            "total_us": total_us(engine, given.repeats),
+        }
+        size["ranges"] = []
+        for reach in RANGES_px:
+            search = Search(last_ring=radius, x_range_px=reach, y_range_px=reach, normalise_rings=True)
+            r = measure(engine, search, given.repeats)
+            scores = " ".join(f"{v:.2f}" for v in r["score_us"].values())
+            print(
+                f"{box:17} {radius:6} {reach:5} {r['triple_us']:8.3f} {r['row_us']:8.2f} {r['match_us']:8.2f}   {scores}"
+            )
+            size["ranges"].append(r)
+        print(f"{box:17} definition {size['definition_us']:.0f} a triple; total {size['total_us']:.1f} an image")
+        found[f"{box}/{radius}"] = size
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
