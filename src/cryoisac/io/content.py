@@ -21,8 +21,10 @@ def head(path: Path) -> bytes:
     Raises
     ------
     FormatError
-        If there is no such file, or it is empty or damaged.
+        If there is no such file, or it is a directory, empty or damaged.
     """
+    if path.is_dir():
+        raise FormatError(path, "is a directory; give the file in it")
     try:
         with path.open("rb") as file:
             start = file.read(HEAD_BYTES)

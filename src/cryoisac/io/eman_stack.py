@@ -90,7 +90,10 @@ class HdfStack:
         """Return the groups and datasets of all images, in their order."""
         images = self._file.get(IMAGES)
         if not isinstance(images, h5py.Group) or "imageid_max" not in images.attrs:
-            raise FormatError(self.path, f"is HDF5 but no EMAN2 stack: it has no {IMAGES} with imageid_max")
+            raise FormatError(
+                self.path,
+                f"is HDF5 but no EMAN2 stack: it has no {IMAGES} with imageid_max; give an MRC or EMAN2 stack",
+            )
         n = int(np.ravel(images.attrs["imageid_max"])[0]) + 1
         if n < 1:
             raise FormatError(self.path, "holds no images")

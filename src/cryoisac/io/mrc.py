@@ -155,7 +155,8 @@ def parse_header(path: Path, content: npt.NDArray[np.uint8]) -> MrcHeader:
     if len(content) < expected:
         size = " x ".join(map(str, header.shape))
         raise FormatError(
-            path, f"is cut short: {size} images in mode {mode} need {expected} bytes, {len(content)} found"
+            path,
+            f"is cut short: {size} images in mode {mode} need {expected} bytes, {len(content)} found; copy it again",
         )
     return header
 

@@ -106,7 +106,10 @@ class ManyStacks:
             row = int(rows[beyond][0])
             asked = self.places.position[row] + 1
             named = f"image {asked} of {path}" if asked else f"{path} without the number of an image"
-            raise FormatError(self.places.listing, f"row {row + 1} names {named}, which holds {holds}")
+            raise FormatError(
+                self.places.listing,
+                f"row {row + 1} names {named}, which holds {holds}; correct the table, or copy the whole stack again",
+            )
         return source.read(np.maximum(position, 0))
 
     def _stack(self, stack: int) -> ImageSource:
@@ -118,7 +121,8 @@ class ManyStacks:
                 (h, w), (own_h, own_w) = self._side, source.shape[1:]
                 raise FormatError(
                     self.places.stacks[stack],
-                    f"has images of {own_h} x {own_w} px, others named by {self.places.listing} have {h} x {w}",
+                    f"has images of {own_h} x {own_w} px, others named by {self.places.listing} have {h} x {w}; "
+                    "bring all to one box",
                 )
             self._open[stack] = source
             if len(self._open) > OPEN_STACKS:

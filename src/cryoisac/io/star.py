@@ -140,7 +140,9 @@ class _Fields:
         values = self[name]
         bad = np.flatnonzero(values <= 0)
         if bad.size:
-            raise FormatError(self.path, f"particle {bad[0] + 1} has {name} {values[bad[0]]:g}, not above 0")
+            raise FormatError(
+                self.path, f"particle {bad[0] + 1} has {name} {values[bad[0]]:g}, not above 0; correct the table"
+            )
         return values
 
     def _groups(self, optics: Table) -> npt.NDArray[np.int64]:

@@ -5,7 +5,6 @@ import types
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -54,8 +53,10 @@ def load(path: Path, kind: type[T]) -> T | None:
             arrays = {name: saved[name] for name in saved.files}
         plain = json.loads(bytes(arrays.pop(PLAIN)).decode())
         state: T = _build(kind, plain, "", arrays)
-    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
-        raise RunError(path, f"is not a checkpoint of this program ({error}); delete it and start again") from error
+    except Exception as error:  # zipfile and NumPy raise nearly anything on a damaged file
+        raise RunError(
+            path, f"is damaged or not a checkpoint of this program ({error}); delete it and give the same command again"
+        ) from error
     return state
 
 
@@ -75,6 +76,8 @@ def _build(kind: Any, plain: Any, name: str, arrays: dict[str, Any]) -> Any:
     """Return a value of type ``kind`` from its plain part and its arrays."""
     if name in arrays:
         return arrays[name]
+    if get_origin(kind) is np.ndarray:
+        raise KeyError(name)
     if get_origin(kind) in (Union, types.UnionType):
         if plain is None:
             return None

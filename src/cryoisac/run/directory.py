@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from cryoisac.io.atomic import write_whole
 from cryoisac.settings import Isac, describe
 
 HASHED_BYTES = 1 << 25
+PARTIAL = ".*.partial"
 
 
 @dataclass(frozen=True)
@@ -73,16 +75,41 @@ class RunDirectory:
         """What was said, with times; the only file that two equal runs do not share."""
         return self.path / "logs" / "run.log"
 
+    @property
+    def lock(self) -> Path:
+        """Held by the program that writes."""
+        return self.path / "logs" / "lock"
+
     def read_record(self) -> dict[str, Any] | None:
         """Return what ``run.json`` says, or ``None`` where there is none."""
         if not self.record.exists():
             return None
         try:
-            record: dict[str, Any] = json.loads(self.record.read_text())
-            record["given"], record["input"]["sha256"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(self.record, "is damaged; delete the directory and start again") from error
+            record: dict[str, Any] = json.loads(self.record.read_text(encoding="utf-8"))
+            _check_form(record)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                self.record, "is damaged, or not of this program; choose another directory, and leave this one"
+            ) from error
         return record
+
+    def check_free(self) -> None:
+        """Raise ``RunError`` unless a run can begin here, where there is no record yet.
+
+        Notes
+        -----
+        Free is what is not there, is empty, or holds no more than a run leaves that was killed as it began.
+        """
+        home = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
+        if not home.is_dir():
+            raise RunError(self.path, f"cannot be made: {home} is not a directory; choose another name")
+        if not os.access(home, os.W_OK | os.X_OK):
+            raise RunError(self.path, f"cannot be written: no permission for {home}; choose another directory")
+        own = {self.states, self.scan, self.log.parent, self.log, self.lock}
+        folders = [folder for folder in (self.path, self.states, self.log.parent) if folder.is_dir()]
+        for found in (path for folder in folders for path in folder.iterdir()):
+            if found not in own and not found.match(PARTIAL):
+                raise RunError(self.path, f"holds no run of cryoisac, but {found.name}; choose another directory")
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Replace ``run.json``."""
@@ -93,14 +120,25 @@ class RunDirectory:
         """Hold the directory, so that no second program writes in it, and clear what a killed one left behind."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.states.mkdir(exist_ok=True)
-        with (self.log.parent / "lock").open("w") as lock:
+        with self.lock.open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 raise RunError(self.path, "is in use by another run; wait for it, or choose another name") from error
-            for left_over in self.path.rglob(".*.partial"):
+            except OSError as error:
+                raise RunError(
+                    self.path, f"cannot be locked ({error.strerror}); choose a directory on another file system"
+                ) from error
+            for left_over in self.path.rglob(PARTIAL):
                 left_over.unlink(missing_ok=True)
             yield
+
+
+def _check_form(record: dict[str, Any]) -> None:
+    """Raise ``KeyError``, ``TypeError`` or ``AttributeError`` unless a record has what is read of it."""
+    record["given"].keys(), record["settings"].keys(), record["input"]["sha256"], record["input"]["path"]
+    if record["status"] == "finished":
+        len(record["classes"]), record["counts"]["accounted"] <= record["counts"]["images"]
 
 
 def write_text(path: Path, text: str) -> None:

@@ -16,15 +16,15 @@ from cryoisac.cluster.generation import Bench, passes
 from cryoisac.comm import Comm, Serial
 from cryoisac.engine.contract import Engine, Images, Indices
 from cryoisac.engine.native import NativeEngine
-from cryoisac.errors import DataError, RunError
+from cryoisac.errors import DataError, FormatError, RunError
 from cryoisac.io.mrc import MrcStack
 from cryoisac.io.registry import read_particles
 from cryoisac.model.particles import Particles
 from cryoisac.run import checkpoint
+from cryoisac.run.checks import check_particles
 from cryoisac.run.directory import RunDirectory, check_same, fingerprint
 from cryoisac.run.plan import (
     Plan,
-    check_particles,
     check_room,
     make_plan,
     prealignment_plan,
@@ -96,8 +96,7 @@ def finished_before(directory: RunDirectory, path: Path, settings: Isac) -> dict
     """Return the record of a run that ended already, after checking that it is the run that is asked for."""
     record = directory.read_record()
     if record is None:
-        if directory.path.exists() and any(directory.path.iterdir()) and not directory.states.exists():
-            raise RunError(directory.path, "exists and holds no run of cryoisac; choose another directory")
+        directory.check_free()
         return None
     check_same(directory, record, settings, fingerprint(path))
     return record if record["status"] == "finished" else None
@@ -323,7 +322,10 @@ def _last_main_end(directory: RunDirectory) -> isac.State | None:
 
 
 def _pixels(path: Path) -> Images:
-    stack = MrcStack(path)
+    try:
+        stack = MrcStack(path)
+    except FormatError as error:
+        raise RunError(path, "is damaged; delete it and give the same command again") from error
     return stack.read(np.arange(stack.shape[0]))
 
 

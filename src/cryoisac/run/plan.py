@@ -15,6 +15,7 @@ from cryoisac.engine.contract import Engine, Images, Indices, Search
 from cryoisac.errors import DataError, SettingError
 from cryoisac.model.particles import Particles
 from cryoisac.ops.radius import estimate_radius
+from cryoisac.run.checks import check_enough
 from cryoisac.run.working_stack import Geometry
 from cryoisac.settings import Isac
 
@@ -56,42 +57,6 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def check_particles(particles: Particles, settings: Isac) -> None:
-    """Raise ``DataError`` or ``SettingError`` for particles that cannot be classified with these settings.
-
-    Notes
-    -----
-    All that can be told without reading pixels: square images, one pixel size, CTF columns, enough images.
-    """
-    h, w = particles.box_px
-    if h != w:
-        raise DataError(particles.path, f"images are {w} x {h} px; particles must be cut out as squares")
-    if len(particles) == 0:
-        raise DataError(particles.path, "has no particles")
-    if settings.ctf and particles.ctf is None:
-        missing = ", ".join(particles.ctf_missing) or "CTF parameters"
-        raise DataError(particles.path, f"--ctf needs {missing}; add them, or run without --ctf")
-    sizes = particles.pixel_size_A
-    if settings.ctf and sizes is None:
-        raise DataError(particles.path, "--ctf needs the pixel size; add rlnImagePixelSize, or run without --ctf")
-    if sizes is not None and np.ptp(sizes) > 1e-3 * sizes.min():
-        raise DataError(
-            particles.path,
-            f"pixel sizes differ ({sizes.min():g} to {sizes.max():g} Å); rescale the particles to one pixel size",
-        )
-    if settings.img_per_grp is not None:
-        _check_enough(particles.path, len(particles), settings.img_per_grp)
-
-
-def _check_enough(path: Path, n: int, img_per_grp: int) -> None:
-    if n < 2 * img_per_grp:
-        raise DataError(
-            path,
-            f"{n} particles make fewer than two classes of --img-per-grp {img_per_grp}; "
-            f"give more particles, or --img-per-grp {max(n // 2, 2)} or less",
-        )
-
-
 def make_plan(particles: Particles, usable: Indices, settings: Isac) -> Plan:
     """Return the plan of a run, or refuse it.
 
@@ -110,12 +75,16 @@ def make_plan(particles: Particles, usable: Indices, settings: Isac) -> Plan:
         With every automatic setting made definite.
     """
     n, box = len(usable), particles.box_px[0]
+    if not n:
+        raise DataError(
+            particles.path, f"none of the {len(particles)} images can be used; all are constant or not finite"
+        )
     automatic = {}
     given = settings.img_per_grp
     if given is None:
         given = max(FEWEST_PER_CLASS, n // MOST_CLASSES)
         automatic["img_per_grp"] = f"max({FEWEST_PER_CLASS}, {n} images / {MOST_CLASSES})"
-    _check_enough(particles.path, n, given)
+    check_enough(particles.path, n, given)
     smallest = settings.minimum_grp_size
     if smallest is None:
         smallest = max(1, int(MINIMUM_SHARE * given))
@@ -137,7 +106,7 @@ def make_plan(particles: Particles, usable: Indices, settings: Isac) -> Plan:
         classes=n // given,
         memory_bytes=_memory_bytes(n, n // given, geometry, definite),
         disk_bytes=_disk_bytes(n, geometry, definite),
-        warnings=_warnings(geometry, particles),
+        warnings=_warnings(geometry, particles, definite),
     )
 
 
@@ -173,8 +142,15 @@ def _disk_bytes(n: int, geometry: Geometry, settings: Isac) -> int:
     return shrunk + n * geometry.target_box_px**2 * 4 + n * 2000 + (1 << 24)
 
 
-def _warnings(geometry: Geometry, particles: Particles) -> tuple[str, ...]:
+def _warnings(geometry: Geometry, particles: Particles, settings: Isac) -> tuple[str, ...]:
     found = []
+    room = geometry.target_box_px // 2 - geometry.target_radius_px - 1
+    for name, range_px in (("--xr", settings.xr), ("--yr", settings.y_range_px)):
+        if range_px > room:
+            found.append(
+                f"{name} {range_px:g} reaches beyond the working images: only shifts within {room} px are tried; "
+                "a larger --target-nx gives more room."
+            )
     if geometry.ratio > 1:
         found.append(
             f"Images are enlarged {geometry.ratio:.2f} times to bring the particle radius of {geometry.radius_px} px "
@@ -199,7 +175,11 @@ def check_room(plan: Plan, directory: Path) -> None:
     home = next(p for p in (directory, *directory.resolve().parents) if p.exists())
     free = shutil.disk_usage(home).free
     if plan.disk_bytes > free:
-        raise SettingError("disk", f"the run needs {size(plan.disk_bytes)} in {home}, and {size(free)} are free")
+        raise SettingError(
+            "disk",
+            f"the run needs {size(plan.disk_bytes)} in {home}, and {size(free)} are free; make room, "
+            "or choose a directory on another disk",
+        )
 
 
 def available_memory_bytes() -> int | None:

@@ -1,0 +1,78 @@
+"""What can be refused before a pixel is read."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cryoisac.errors import DataError, SettingError
+from cryoisac.model.ctf import CtfParameters
+from cryoisac.model.particles import Particles
+from cryoisac.settings import Isac
+
+
+def check_particles(particles: Particles, settings: Isac) -> None:
+    """Raise ``DataError`` or ``SettingError`` for particles that cannot be classified with these settings.
+
+    Notes
+    -----
+    All that can be told without reading pixels: square images, one pixel size, CTF columns, enough images, and a
+    search that has a step.
+    """
+    _check_search(settings)
+    h, w = particles.box_px
+    if h != w:
+        raise DataError(particles.path, f"images are {w} x {h} px; particles must be cut out as squares")
+    if len(particles) == 0:
+        raise DataError(particles.path, "has no particles")
+    if settings.ctf and particles.ctf is None:
+        missing = ", ".join(particles.ctf_missing) or "CTF parameters"
+        raise DataError(particles.path, f"--ctf needs {missing}; add them, or run without --ctf")
+    if settings.ctf and particles.ctf is not None:
+        _check_ctf(particles.path, particles.ctf)
+    sizes = particles.pixel_size_A
+    if settings.ctf and sizes is None:
+        raise DataError(particles.path, "--ctf needs the pixel size; add rlnImagePixelSize, or run without --ctf")
+    if sizes is not None and np.ptp(sizes) > 1e-3 * sizes.min():
+        raise DataError(
+            particles.path,
+            f"pixel sizes differ ({sizes.min():g} to {sizes.max():g} Å); rescale the particles to one pixel size",
+        )
+    if settings.img_per_grp is not None:
+        check_enough(particles.path, len(particles), settings.img_per_grp)
+
+
+def _check_search(settings: Isac) -> None:
+    for name, range_px in (("--xr", settings.xr), ("--yr", settings.y_range_px)):
+        if 0 < range_px < settings.ts:
+            raise SettingError(
+                "--ts",
+                f"is {settings.ts:g}, a step beyond {name} {range_px:g}: no shift would be tried; "
+                f"give at most {range_px:g}, or {name} 0 to try none",
+            )
+
+
+def _check_ctf(path: Path, ctf: CtfParameters) -> None:
+    """Raise ``DataError`` for numbers that no microscope has, as they come of a wrong unit."""
+    for values, name, unit, low, high in (
+        (ctf.voltage_kV, "a voltage", "kV", 10.0, 3000.0),
+        (ctf.defocus_um, "a defocus", "µm", -100.0, 100.0),
+        (ctf.cs_mm, "a spherical aberration", "mm", -100.0, 100.0),
+        (ctf.amplitude_contrast, "an amplitude contrast", "", -1.0, 1.0),
+    ):
+        odd = np.flatnonzero((values < low) | (values > high))
+        if len(odd):
+            raise DataError(
+                path,
+                f"particle {odd[0] + 1} has {name} of {f'{values[odd[0]]:g} {unit}'.strip()}; it must lie between "
+                f"{low:g} and {high:g}: correct it, or run without --ctf",
+            )
+
+
+def check_enough(path: Path, n: int, img_per_grp: int) -> None:
+    """Raise ``DataError`` unless ``n`` images make two classes."""
+    if n < 2 * img_per_grp:
+        fewer = f", or --img-per-grp {n // 2} or less" if n >= 4 else ""
+        raise DataError(
+            path,
+            f"{n} particles make fewer than two classes of --img-per-grp {img_per_grp}; give more particles{fewer}",
+        )
