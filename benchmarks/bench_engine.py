@@ -115,9 +115,8 @@ def main() -> None:
             search = Search(last_ring=radius, x_range_px=reach, y_range_px=reach, normalise_rings=True)
             r = measure(engine, search, given.repeats)
             scores = " ".join(f"{v:.2f}" for v in r["score_us"].values())
-            print(
-                f"{box:17} {radius:6} {reach:5} {r['triple_us']:8.3f} {r['row_us']:8.2f} {r['match_us']:8.2f}   {scores}"
-            )
+            costs = " ".join(f"{r[name]:8.3f}" for name in ("triple_us", "row_us", "match_us"))
+            print(f"{box:17} {radius:6} {reach:5} {costs}   {scores}")
             size["ranges"].append(r)
         print(f"{box:17} definition {size['definition_us']:.0f} a triple; total {size['total_us']:.1f} an image")
         found[f"{box}/{radius}"] = size

@@ -242,6 +242,19 @@ def test_a_high_background_does_not_matter(native):
     np.testing.assert_allclose(high, low, atol=2e-4 * low.max())  # float32 images of 1000 have steps of 6e-5
 
 
+def test_centres_far_outside(make):
+    """Invariance: outside an image its nearest pixel counts, however far outside."""
+    rng = np.random.default_rng(17)
+    images, references = smooth(rng, 2, 30), smooth(rng, 2, 30)
+    offsets = np.array([[400.0, 0.25], [1e15, 0.25]])
+    scores = make(images).score(references, np.zeros(2, np.int64), offsets, Search(last_ring=9, normalise_rings=True))
+    np.testing.assert_allclose(scores[1], scores[0], rtol=1e-5)  # float32 fractions of 400.0 in one, none in the other
+    truth = ReferenceEngine(images).score(references, np.zeros(1, np.int64), offsets[:1], Search(last_ring=9))
+    np.testing.assert_allclose(
+        make(images).score(references, np.zeros(1, np.int64), offsets[:1], Search(last_ring=9)), truth, rtol=1e-5
+    )
+
+
 def test_nothing_to_do(make):
     """Known truth: no rows, no references, one of each, and rows in no class."""
     rng = np.random.default_rng(15)

@@ -177,6 +177,12 @@ Floats trial_spectra(const Plan& plan, const Lanes& lanes, const Floats* region,
   return normalise ? standardise(plan, lanes, sum, squares, scratch.spectra) : all(1.0f);
 }
 
+// Far outside, every pixel is the nearest one of the image's edge, however far.
+double near_box(const Plan& plan, double offset) {
+  const double most = 4.0 * plan.box;
+  return offset < -most ? -most : offset > most ? most : offset;
+}
+
 Lanes load_lanes(const Plan& plan, const Stack& stack, const Rows& rows, std::int64_t first) {
   Lanes lanes;
   for (int lane = 0; lane < kLanes; ++lane) {
@@ -185,8 +191,8 @@ Lanes load_lanes(const Plan& plan, const Stack& stack, const Rows& rows, std::in
     const std::int64_t image = rows.image[row];
     lanes.image[lane] = stack.pixels + image * plan.box * plan.box;
     lanes.mean[lane] = plan.normalise ? stack.means[image] : 0.0f;
-    lanes.centre_x[lane] = plan.box / 2 + rows.offset[2 * row];
-    lanes.centre_y[lane] = plan.box / 2 + rows.offset[2 * row + 1];
+    lanes.centre_x[lane] = plan.box / 2 + near_box(plan, rows.offset[2 * row]);
+    lanes.centre_y[lane] = plan.box / 2 + near_box(plan, rows.offset[2 * row + 1]);
     lanes.left[lane] = rows.reach[4 * row], lanes.right[lane] = rows.reach[4 * row + 1];
     lanes.down[lane] = rows.reach[4 * row + 2], lanes.up[lane] = rows.reach[4 * row + 3];
   }

@@ -46,7 +46,6 @@ Span within(Span span, double start, double slope, double low, double high) {
 }
 
 void interpolate(const float* image, int n, Span span, double x0, double y0, const Placement& at, const Line& line) {
-#pragma GCC ivdep
   for (int x = span.from; x < span.to; ++x) {
     const double px = x0 + x * at.cosine, py = y0 + x * at.sine;
     const int i = static_cast<int>(px + kNear), j = static_cast<int>(py + kNear);
