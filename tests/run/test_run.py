@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,31 @@ def test_what_is_refused_leaves_nothing(particles: Path, tmp_path: Path) -> None
         with pytest.raises(CryoisacError):
             run_isac(particles, tmp_path / "none", settings)
         assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("given", ["project", "stack"])
+def test_results_can_be_read_from_anywhere(
+    particles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """Invariance: the members of a run are the input's images, read from elsewhere, and through a second run."""
+    project = tmp_path / "project"
+    (project / "Extract" / "job001").mkdir(parents=True)
+    shutil.copy(particles.parent / "particles.mrcs", project / "Extract" / "job001" / "x.mrcs")
+    table = project / "Extract" / "job001" / "particles.star"
+    table.write_text(particles.read_text().replace("@particles.mrcs", "@Extract/job001/x.mrcs"))
+    monkeypatch.chdir(project)
+    source = table if given == "project" else Path("Extract/job001/x.mrcs")
+    settings = replace(SETTINGS, skip_prealignment=True, init_iter=1)
+    run_isac(source, tmp_path / "first", settings)
+    monkeypatch.chdir(tmp_path)
+    first = read_particles(tmp_path / "first" / "classified.star")
+    run_isac(tmp_path / "first" / "classified.star", tmp_path / "second", settings)
+    (tmp_path / "away").mkdir()
+    monkeypatch.chdir(tmp_path / "away")
+    second = read_particles(tmp_path / "second" / "classified.star")
+    whole = {image.tobytes() for image in read_particles(particles).read(np.arange(100))}
+    for found in (first, second):
+        assert {image.tobytes() for image in found.read(np.arange(len(found)))} <= whole
 
 
 def test_checkpoints_come_back_as_they_were(whole: Path, tmp_path: Path) -> None:

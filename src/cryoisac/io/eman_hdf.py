@@ -51,6 +51,7 @@ def read(path: Path) -> Particles:
         path=path,
         source=stack,
         name_of=lambda i: f"{i + 1:06d}@{path}",
+        image_root=Path.cwd(),
         pixel_size_A=_pixel_size_A(path, columns.pop("apix_x", [None])),
         ctf=ctf,
         ctf_missing=("ctf",) if ctf is None else (),

@@ -91,6 +91,14 @@ def locate(listing: Path, names: Bytes, root: Path | None = None) -> Places:
     return Places(listing=listing, stacks=stacks, stack=np.repeat(of_run.astype(np.int64), lengths), position=position)
 
 
+def root_of(places: Places, names: Bytes) -> Path | None:
+    """Return the absolute directory that the first name was found relative to, or ``None`` if that is absolute."""
+    name = Path(bytes(names[0]).decode(errors="replace").rpartition("@")[2])
+    if name.is_absolute():
+        return None
+    return places.stacks[places.stack[0]].absolute().parents[len(name.parts) - 1]
+
+
 def _find(listing: Path, name: str, row: int, root: Path | None) -> Path:
     """Return the file of this name under ``root``, else the one in the current directory or beside the listing."""
     if root is not None and (root / name).is_file():

@@ -74,6 +74,7 @@ def read(path: Path) -> Particles:
         path=path,
         source=stack,
         name_of=lambda i: f"{i + 1:06d}@{path}",
+        image_root=Path.cwd(),
         pixel_size_A=None if size is None else np.full(len(stack), size),
         ctf_missing=("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle"),
     )

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoisac.errors import FormatError
-from cryoisac.io.image_names import locate
+from cryoisac.io.image_names import locate, root_of
 from cryoisac.io.stacks import ManyStacks
 from cryoisac.io.star_text import read_tables
 from cryoisac.io.star_write import write_tables
@@ -102,9 +102,11 @@ def read(path: Path) -> Particles:
         raise FormatError(path, "names no particles")
     fields = _Fields(path, metadata)
     missing = tuple(name for name in CTF_COLUMNS if name not in fields)
+    places = locate(path, names, _image_root(path))
     return Particles(
         path=path,
-        source=ManyStacks(locate(path, names, _image_root(path))),
+        source=ManyStacks(places),
+        image_root=root_of(places, names),
         name_of=lambda i: bytes(names[i]).decode(errors="replace"),
         pixel_size_A=_pixel_size_A(fields),
         ctf=None if missing else _ctf(fields),

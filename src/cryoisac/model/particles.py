@@ -43,6 +43,8 @@ class Particles:
         The STAR blocks they came with.
     ctf_missing : tuple of str
         Names of the CTF columns or attributes that the file lacks, for the error message; empty if ``ctf`` is set.
+    image_root : Path or None
+        Absolute directory that relative names are relative to, where a file gave names.
     attributes : dict of str to sequence
         Further header attributes by name (HDF stacks), one value an image.
     """
@@ -54,6 +56,7 @@ class Particles:
     ctf: CtfParameters | None = None
     metadata: Metadata | None = None
     ctf_missing: tuple[str, ...] = ()
+    image_root: Path | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:

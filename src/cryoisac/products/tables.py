@@ -79,7 +79,7 @@ def write_classified(path: Path, particles: Particles, ledger: Ledger, poses: Po
     for name, cells in columns.items():
         table = table.with_column(name, cells)
     whole = Metadata(table, metadata.optics, metadata.others, metadata.particles_block)
-    write_whole(path, lambda temporary: write_star(temporary, whole, image_root=particles.path.resolve().parent))
+    write_whole(path, lambda temporary: write_star(temporary, whole, image_root=particles.image_root))
 
 
 def bare_metadata(particles: Particles) -> Metadata:
