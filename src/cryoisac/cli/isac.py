@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cryoisac.cli.options import from_options, settings_options
+from cryoisac.cli.options import SettingOption, from_options, settings_options
 from cryoisac.settings import Isac
 
 
@@ -16,30 +16,36 @@ from cryoisac.settings import Isac
 @settings_options(Isac)
 @click.option(
     "--restart",
+    cls=SettingOption,
     type=click.IntRange(min=0),
     metavar="K",
     default=None,
-    help="Go back to the end of main iteration K; 0: to the beginning of the unfinished one.",
+    help="Go back to the end of main iteration K, or with 0 to the beginning of the one that was interrupted.",
 )
 @click.option(
     "--threads",
+    cls=SettingOption,
     type=click.IntRange(min=1),
+    metavar="N",
     default=None,
-    help="Threads to use; the result does not depend on it.  [default: all cores]",
+    help="Number of threads; the result does not depend on it.  [1 or more; default: all cores]",
 )
 def command(particles: Path, directory: Path, restart: int | None, threads: int | None, **options: Any) -> None:
-    r"""Classify PARTICLES (a STAR file, an MRC or an HDF stack) into stable classes in the directory OUT.
+    """Sort PARTICLES (a STAR file, an MRC or an HDF stack) into stable classes, in the directory OUT.
 
-    \b
-    The same command continues a run that was interrupted.
-    Look at OUT/report.html; go on with OUT/classified.star.
+    OUT is made; the same command continues a run that was interrupted. Then look at OUT/report.html, and go on
+    with the particles of OUT/classified.star.
     """
     settings = from_options(Isac, options)
     from cryoisac.cli.progress import shown_on
     from cryoisac.workflow import run_isac
 
     with shown_on(sys.stdout) as progress:
-        outcome = run_isac(particles, directory, settings, threads=threads, restart=restart, progress=progress)
+        try:
+            outcome = run_isac(particles, directory, settings, threads=threads, restart=restart, progress=progress)
+        except KeyboardInterrupt:
+            progress.note("Stopped; the same command continues this run.")
+            raise
         for line in summary(outcome.record, already=outcome.already):
             progress.note(line)
         progress.note(f"Report: {outcome.report}")

@@ -1,15 +1,31 @@
 """What a run says: a live line with time left on a terminal, plain timestamped lines elsewhere."""
 
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
+from rich.text import Text
 
 QUIET_SECONDS = 30.0
+
+
+class Done(ProgressColumn):
+    """How much of the stage is done, and how long the rest will take; nothing where the end is not known."""
+
+    def __init__(self) -> None:
+        super().__init__(Column(no_wrap=True))
+
+    def render(self, task: Task) -> Text:
+        """Return ``3/35 passes, 0:00:12 left``."""
+        if not task.total:
+            return Text("")
+        left = "" if task.time_remaining is None else f", {timedelta(seconds=int(task.time_remaining))} left"
+        return Text(f"{task.completed:.0f}/{task.total:.0f} {task.fields['unit']}{left}")
 
 
 class Terminal:
@@ -18,12 +34,8 @@ class Terminal:
     def __init__(self, console: Console) -> None:
         self._bars = Bars(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            BarColumn(bar_width=10),
+            Done(),
             console=console,
             transient=True,
         )

@@ -164,7 +164,8 @@ def say_plan(run: Run) -> None:
     found = f" ({plan.automatic['radius']})" if "radius" in plan.automatic else ""
     note(f"Radius      {s.radius} px{found}, {g.target_radius_px} px in working images of {g.target_box_px} px")
     note(
-        f"Classes     {plan.classes} of {s.img_per_grp} in the first generation; kept from {s.minimum_grp_size} stable"
+        f"Classes     {plan.classes} of about {s.img_per_grp} particles at first; "
+        f"each needs {s.minimum_grp_size} stable members"
     )
     note(f"Memory      {size(plan.memory_bytes)}; disk {size(plan.disk_bytes)}; {run.threads} threads")
     least = seconds_a_round(plan, run.make_engine)
@@ -280,7 +281,7 @@ def play_isac(run: Run) -> isac.State:
         checkpoint.save(directory.isac, state)
     while not isac.finished(state):
         running = state.running
-        label = f"Main {state.main}, generation {state.generation}, round {1 + (running.round if running else 0)}"
+        label = f"Generation {state.main}.{state.generation}, round {1 + (running.round if running else 0)}"
         run.progress.stage(f"{label}: {len(state.todo)} particles", passes(s), "passes")
         begin = time.monotonic()
         new = isac.step(bench, state)
