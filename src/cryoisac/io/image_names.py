@@ -96,7 +96,8 @@ def root_of(places: Places, names: Bytes) -> Path | None:
     name = Path(bytes(names[0]).decode(errors="replace").rpartition("@")[2])
     if name.is_absolute():
         return None
-    return places.stacks[places.stack[0]].absolute().parents[len(name.parts) - 1]
+    found: Path = places.stacks[int(places.stack[0])].absolute().parents[len(name.parts) - 1]
+    return found
 
 
 def _find(listing: Path, name: str, row: int, root: Path | None) -> Path:

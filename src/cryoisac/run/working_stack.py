@@ -91,7 +91,8 @@ def unusable(particles: Particles, threads: int, progress: Progress) -> Indices:
         pixels = particles.read(index).reshape(len(index), -1)
         with np.errstate(invalid="ignore"):
             spread = pixels.max(axis=1) - pixels.min(axis=1)
-        return index[~(np.isfinite(spread) & (spread > 0))]
+        bad: Indices = index[~(np.isfinite(spread) & (spread > 0))]
+        return bad
 
     found = [bad for _, bad in _over(blocks(np.arange(n), particles.box_px[0]), scan, threads, progress)]
     return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
