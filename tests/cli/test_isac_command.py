@@ -103,14 +103,15 @@ def test_options_make_the_settings_that_are_meant(
     assert given == asdict(SETTINGS) | {"main_iter_limit": 1}
 
 
-def test_a_search_beyond_the_images_is_said(
+def test_a_search_that_is_less_than_it_seems_is_said(
     particles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Definition: rings of 12 px about the centre of 39 px leave 39 // 2 - 12 - 1 = 6 px for shifts."""
-    options = ("--target-nx", "30", "--xr", "10", "--yr", "6", "--ts", "5", "--main-iter-limit", "1")
+    """Definition: rings of 12 px about the centre of 39 px leave 39 // 2 - 12 - 1 = 6 px for shifts; from 10 px on there are 3."""
+    options = ("--target-nx", "30", "--xr", "10", "--yr", "6", "--ts", "5", "--ir", "10", "--main-iter-limit", "1")
     status, lines, _ = isac(particles, tmp_path / "run", *options, capsys=capsys)
     assert status == 0
-    (warning,) = [line for line in lines if "Warning" in line]
+    warning, rings = [line for line in lines if "Warning" in line]
+    assert "compared on 3 rings only; lower --ir" in rings
     assert "--xr 10" in warning
     assert "only shifts within 6 px" in warning
     assert "--target-nx" in warning

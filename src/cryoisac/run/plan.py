@@ -25,6 +25,7 @@ PROBE_REFERENCES = 8
 FEWEST_PER_CLASS = 50
 MOST_CLASSES = 200
 MINIMUM_SHARE = 0.6
+FEW_RINGS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +131,11 @@ def _check_radius(geometry: Geometry, settings: Isac) -> None:
 
 
 def _memory_bytes(n: int, k: int, geometry: Geometry, settings: Isac) -> int:
-    """Return the most memory taken at once: images, score tables, rows of the stability test."""
+    """Return the most memory taken at once: images, score tables, rows and averages of the stability test."""
     side = geometry.target_box_px if settings.skip_prealignment else max(geometry.target_box_px, geometry.shrunk_box_px)
     pixels, scores, rows = n * side**2 * 4 * 2, n * k * (4 + 8), n * settings.stab_ali * 200
-    return int(pixels + scores + rows + (1 << 28))
+    averages = k * settings.stab_ali * geometry.target_box_px**2 * (4 + 8)
+    return int(pixels + scores + rows + averages + (1 << 28))
 
 
 def _disk_bytes(n: int, geometry: Geometry, settings: Isac) -> int:
@@ -151,6 +153,9 @@ def _warnings(geometry: Geometry, particles: Particles, settings: Isac) -> tuple
                 f"{name} {range_px:g} reaches beyond the working images: only shifts within {room} px are tried; "
                 "a larger --target-nx gives more room."
             )
+    rings = len(range(settings.ir, settings.target_radius + 1, settings.rs))
+    if rings < FEW_RINGS:
+        found.append(f"Images are compared on {rings} ring{'s' * (rings > 1)} only; lower --ir or --rs.")
     if geometry.ratio > 1:
         found.append(
             f"Images are enlarged {geometry.ratio:.2f} times to bring the particle radius of {geometry.radius_px} px "
