@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from io import BytesIO
 
-import matplotlib.image
 import mrcfile
 import numpy as np
+import PIL.Image
 import pytest
 
 from cryoisac.errors import RunError
@@ -127,7 +127,7 @@ def test_turned_averages_stand_by_their_class(make_run):
     """Known truth recovered: the made-up ordered averages are the plain ones upside down."""
 
     def decode(image: dict) -> np.ndarray:
-        return matplotlib.image.imread(BytesIO(base64.b64decode(image["src"].split(",")[1])), format="png")
+        return np.asarray(PIL.Image.open(BytesIO(base64.b64decode(image["src"].split(",")[1])))) / 255.0
 
     images = [i for i in page_of(make_run()).every("img") if "src" in i]
     assert [i["class"] for i in images] == ["plain", "laid"] * 3
