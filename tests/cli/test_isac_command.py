@@ -106,7 +106,7 @@ def test_options_make_the_settings_that_are_meant(
 def test_a_search_that_is_less_than_it_seems_is_said(
     particles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Definition: a ring of 12 px in images of 39 px leaves 39 // 2 - 12 - 1 = 6 px for shifts; 3 rings lie from 10 px on."""
+    """Definition: a ring of 12 px in images of 39 px leaves 39 // 2 - 12 - 1 = 6 px for shifts."""
     options = ("--target-nx", "30", "--xr", "10", "--yr", "6", "--ts", "5", "--ir", "10", "--main-iter-limit", "1")
     status, lines, _ = isac(particles, tmp_path / "run", *options, capsys=capsys)
     assert status == 0
