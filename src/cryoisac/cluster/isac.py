@@ -12,7 +12,6 @@ import numpy.typing as npt
 from cryoisac.cluster.generation import Bench, Generation, play_round, start_generation
 from cryoisac.engine.contract import Images, Indices
 from cryoisac.model.ledger import SMALL_CLASS, UNSTABLE, Ledger
-from cryoisac.model.poses import Poses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,12 +154,14 @@ def choose_next(bench: Bench, state: State, *, stable_but_small: Indices) -> Sta
         return replace(state, generation=chapter.generation + 1, todo=stable_but_small)
     left = state.ledger.left()
     reason = ""
-    if len(left) < two_classes:
+    if not len(left):
+        reason = "Every particle is accounted for."
+    elif len(left) < two_classes:
         reason = f"{len(left)} particles are left, too few for two classes of {s.img_per_grp}."
     elif fruitless:
         reason = f"Main iteration {chapter.main} found no further class among {chapter.images} particles."
     elif s.main_iter_limit is not None and chapter.main >= s.main_iter_limit:
-        reason = f"The limit of {s.main_iter_limit} main iterations was reached."
+        reason = f"The limit of main iterations, {s.main_iter_limit}, was reached."
     return replace(state, main=chapter.main + 1, generation=1, todo=left, stopped_because=reason)
 
 
@@ -177,8 +178,3 @@ def class_pixel_errors_px(state: State) -> npt.NDArray[np.float64]:
     squares = np.bincount(ledger.label[placed], weights=ledger.pixel_error_px[placed] ** 2, minlength=c)
     error: npt.NDArray[np.float64] = np.sqrt(squares / np.maximum(class_sizes(state), 1))
     return error
-
-
-def poses_of(state: State) -> Poses:
-    """Return the pose of every image on its class average, in working pixels."""
-    return state.ledger.poses

@@ -1,230 +1,26 @@
-"""The one loop: scan, plan, pre-align, make the working stack, then ISAC step by step, every state saved."""
+"""The one loop: pre-align, make the working stack, then ISAC step by step, every state saved."""
 
-import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cryoisac import __version__
 from cryoisac.align import prealignment
 from cryoisac.cluster import isac
 from cryoisac.cluster.generation import Bench, passes
-from cryoisac.comm import Comm, Serial
-from cryoisac.engine.contract import Engine, Images, Indices
-from cryoisac.engine.native import NativeEngine
-from cryoisac.errors import DataError, FormatError, RunError
+from cryoisac.engine.contract import Images
+from cryoisac.errors import FormatError, RunError
 from cryoisac.io.mrc import MrcStack
-from cryoisac.io.registry import read_particles
-from cryoisac.model.particles import Particles
 from cryoisac.run import checkpoint
-from cryoisac.run.checks import check_particles
-from cryoisac.run.directory import RunDirectory, check_same, fingerprint
+from cryoisac.run.directory import RunDirectory
+from cryoisac.run.opening import Run
 from cryoisac.run.plan import (
-    Plan,
-    check_room,
-    make_plan,
     prealignment_plan,
-    seconds_a_round,
-    size,
 )
 from cryoisac.run.progress import Progress
-from cryoisac.run.working_stack import Preparation, normalised, unusable, write_shrunk, write_working
-from cryoisac.settings import Isac
-
-
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """Which images can be used.
-
-    Parameters
-    ----------
-    bad : ndarray, shape (b,), int64
-        Images with constant or non-finite pixels.
-    """
-
-    bad: Indices
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Run:
-    """A run that is under way.
-
-    Parameters
-    ----------
-    directory : RunDirectory
-        Where it lies.
-    particles : Particles
-        The input.
-    usable : ndarray, shape (n,), int64
-        Images that take part.
-    plan : Plan
-        What is done.
-    record : dict
-        What ``run.json`` says.
-    threads : int
-        Threads to use.
-    progress : Progress
-        Told of everything.
-    comm : Comm
-        The processes of the run.
-    """
-
-    directory: RunDirectory
-    particles: Particles
-    usable: Indices
-    plan: Plan
-    record: dict[str, Any]
-    threads: int
-    progress: Progress
-    comm: Comm
-
-    def make_engine(self, images: Images) -> Engine:
-        """Return the engine that holds ``images``."""
-        return NativeEngine(images, threads=self.threads)
-
-
-def default_threads() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def finished_before(directory: RunDirectory, path: Path, settings: Isac) -> dict[str, Any] | None:
-    """Return the record of a run that ended already, after checking that it is the run that is asked for."""
-    record = directory.read_record()
-    if record is None:
-        directory.check_free()
-        return None
-    check_same(directory, record, settings, fingerprint(path))
-    return record if record["status"] == "finished" else None
-
-
-def plan_run(directory: RunDirectory, path: Path, settings: Isac, *, threads: int, progress: Progress) -> Run:
-    """Read the particles, scan and plan; refuse what cannot be done, and write nothing.
-
-    Parameters
-    ----------
-    directory : RunDirectory
-        Where the run lies, or will.
-    path : Path
-        The particles.
-    settings : Isac
-        As the user gave them.
-    threads : int
-        Threads to use.
-    progress : Progress
-        Told of everything.
-
-    Returns
-    -------
-    Run
-        Ready to be played.
-    """
-    particles = read_particles(path)
-    check_particles(particles, settings)
-    scan = checkpoint.load(directory.scan, Scan) or Scan(unusable(particles, threads, progress))
-    if len(scan.bad) and settings.on_bad_image == "stop":
-        raise DataError(
-            f"{path}: image {scan.bad[0] + 1} ({particles.name_of(int(scan.bad[0]))})",
-            f"has constant or non-finite pixels, as {len(scan.bad)} of {len(particles)} images do; "
-            "remove them, or give --on-bad-image skip",
-        )
-    usable = np.setdiff1d(np.arange(len(particles)), scan.bad)
-    plan = make_plan(particles, usable, settings)
-    if not directory.scan.exists():
-        check_room(plan, directory.path)
-    return Run(
-        directory=directory,
-        particles=particles,
-        usable=usable,
-        plan=plan,
-        record=_record(particles, path, settings, plan, len(scan.bad)),
-        threads=threads,
-        progress=progress,
-        comm=Serial(),
-    )
-
-
-def begin(run: Run) -> None:
-    """Write what the run is: its settings, and which images it uses."""
-    if not run.directory.scan.exists():
-        bad = np.setdiff1d(np.arange(len(run.particles)), run.usable)
-        checkpoint.save(run.directory.scan, Scan(bad))
-    run.directory.write_record(run.record)
-
-
-def say_plan(run: Run) -> None:
-    """Tell what will be done: particles, classes, sizes, memory, disk and time."""
-    plan, note = run.plan, run.progress.note
-    s, g = plan.settings, plan.geometry
-    note(f"Particles   {plan.images} of {len(run.particles)}, {g.box_px} px")
-    found = f" ({plan.automatic['radius']})" if "radius" in plan.automatic else ""
-    note(f"Radius      {s.radius} px{found}, {g.target_radius_px} px in working images of {g.target_box_px} px")
-    note(
-        f"Classes     {plan.classes} of about {s.img_per_grp} particles at first; "
-        f"each needs {s.minimum_grp_size} stable members"
-    )
-    note(f"Memory      {size(plan.memory_bytes)}; disk {size(plan.disk_bytes)}; {run.threads} threads")
-    least = seconds_a_round(plan, run.make_engine)
-    note(f"Time        about {_span(2 * least)} to {_span(s.init_iter * least)} for the first generation")
-    for warning in plan.warnings:
-        note(f"Warning     {warning}")
-
-
-def _span(seconds: float) -> str:
-    for unit, length in (("h", 3600.0), ("min", 60.0)):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 1):.0f} s"
-
-
-def _record(particles: Particles, path: Path, settings: Isac, plan: Plan, bad: int) -> dict[str, Any]:
-    pixel_size = None if particles.pixel_size_A is None else float(particles.pixel_size_A[0])
-    return {
-        "program": "cryoisac",
-        "version": __version__,
-        "status": "running",
-        "input": {
-            "path": str(path),
-            "images": len(particles),
-            "bad_images": bad,
-            "box_px": particles.box_px[0],
-            "pixel_size_A": pixel_size,
-            "sha256": fingerprint(path),
-        },
-        "given": asdict(settings),
-        "settings": asdict(plan.settings),
-        "automatic": plan.automatic,
-        "derived": {
-            "shrink_ratio": plan.geometry.ratio,
-            "working_box_px": plan.geometry.target_box_px,
-            "working_pixel_size_A": None if pixel_size is None else pixel_size / plan.geometry.ratio,
-        },
-        "warnings": list(plan.warnings),
-    }
-
-
-def restart_at(directory: RunDirectory, main: int) -> None:
-    """Go back to the end of main iteration ``main``, or with 0 to the beginning of the one that was running.
-
-    Raises
-    ------
-    RunError
-        If that main iteration has not ended.
-    """
-    ends = sorted(directory.states.glob("main*.npz"))
-    if main > 0:
-        if not directory.main_end(main).exists():
-            raise RunError(
-                directory.path,
-                f"--restart {main}: main iteration {main} has not ended; {len(ends)} have, give one of them, or 0",
-            )
-        for later in ends[main:]:
-            later.unlink()
-    directory.isac.unlink(missing_ok=True)
+from cryoisac.run.working_stack import Preparation, normalised, write_shrunk, write_working
 
 
 def play(run: Run) -> isac.State:
@@ -304,9 +100,9 @@ def _ticker(progress: Progress) -> Callable[[str], None]:
 def _say_round(progress: Progress, state: isac.State, seconds: float) -> None:
     if state.running is not None:
         g = state.running
+        agreement = f", {g.agreement:.0%} as in the round before" if g.round > 1 else ""
         progress.note(
-            f"Round {g.round}: {int(g.stable.sum())} of {len(g.images)} particles stable, "
-            f"agreement {g.agreement:.2f} ({seconds:.1f} s)"
+            f"Round {g.round}: {int(g.stable.sum())} of {len(g.images)} particles stable{agreement} ({seconds:.1f} s)"
         )
         return
     c = state.chapters[-1]
