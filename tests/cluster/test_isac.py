@@ -1,0 +1,120 @@
+"""ISAC's book-keeping: what is accepted, what comes next, when it ends."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cryoisac.cluster import isac
+from cryoisac.cluster.generation import Bench, Generation
+from cryoisac.comm import Serial
+from cryoisac.engine.reference import ReferenceEngine
+from cryoisac.model.ledger import SMALL_CLASS, UNSTABLE, Ledger
+from cryoisac.model.poses import Poses
+from cryoisac.settings import Isac
+
+N, K = 60, 4
+SETTINGS = Isac(radius=5, img_per_grp=10, minimum_grp_size=5, target_radius=5, target_nx=16)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """A bench with 60 images; their pixels do not matter here."""
+    return Bench(
+        engine=ReferenceEngine(np.random.default_rng(0).normal(size=(N, 16, 16)).astype(np.float32)),
+        make_engine=ReferenceEngine,
+        settings=SETTINGS,
+        comm=Serial(),
+        tick=lambda what: None,
+    )
+
+
+def ended(images: np.ndarray, stable_in: list[int], *, main: int = 1, number: int = 1) -> Generation:
+    """Return a generation that ended with so many stable members in each class, the images dealt out in turn."""
+    labels = np.arange(len(images)) % len(stable_in)
+    stable = np.zeros(len(images), dtype=bool)
+    for c, count in enumerate(stable_in):
+        stable[np.flatnonzero(labels == c)[:count]] = True
+    return Generation(
+        main=main,
+        number=number,
+        round=3,
+        images=images,
+        references=np.zeros((len(stable_in), 16, 16), dtype=np.float32) + np.arange(len(stable_in))[:, None, None],
+        labels=labels,
+        poses=Poses.identity(len(images)),
+        score=np.zeros(len(images), dtype=np.float32),
+        stable=stable,
+        pixel_error_px=np.where(stable, 0.3, np.inf),
+        agreement=0.9,
+        settled=True,
+    )
+
+
+def test_only_classes_with_enough_stable_members_are_accepted(bench: Bench) -> None:
+    """Definition: at least minimum_grp_size; members, averages and reasons follow."""
+    generation = ended(np.arange(N), [9, 5, 4, 0])
+    state = isac.accept(bench, isac.start(bench), generation)
+    assert state.averages[:, 0, 0].tolist() == [0, 1]
+    assert isac.class_sizes(state).tolist() == [9, 5]
+    reason = state.ledger.reason
+    assert (reason[state.ledger.label >= 0] == "").all()
+    assert (reason == SMALL_CLASS).sum() == 4
+    assert (reason == UNSTABLE).sum() == N - 9 - 5 - 4
+    state.ledger.counts()
+
+
+def test_classes_are_numbered_on_from_those_found_before(bench: Bench) -> None:
+    """Definition: a class found later has a later number, and no image is in two."""
+    state = isac.accept(bench, isac.start(bench), ended(np.arange(N), [9, 5, 4, 0]))
+    later = isac.accept(bench, state, ended(state.todo, [6, 0, 0, 0], main=2))
+    assert isac.class_sizes(later).tolist() == [9, 5, 6]
+    before = state.ledger.label >= 0
+    assert np.array_equal(later.ledger.label[before], state.ledger.label[before])
+
+
+@pytest.mark.parametrize(
+    ("stable_in", "expected"),
+    [
+        ([9, 0, 0, 0], (2, 1, "")),  # something found: all that is left goes into the next main iteration
+        ([9, 4, 4, 4, 4, 4], (1, 2, "")),  # 20 stable images in small classes make two classes: next generation
+        ([4, 4, 4, 4, 4, 4], (2, 1, "no further class")),  # nothing found at first: the end
+        ([10, 10, 10, 10, 10, 10], (2, 1, "Every particle")),
+        ([10, 10, 10, 10, 10, 0], (2, 1, "too few")),
+    ],
+)
+def test_what_comes_next(bench: Bench, stable_in: list[int], expected: tuple[int, int, str]) -> None:
+    """Definition: next generation, next main iteration, or a reason to stop."""
+    state = isac.accept(bench, isac.start(bench), ended(np.arange(N), stable_in))
+    main, generation, reason = expected
+    assert (state.main, state.generation) == (main, generation)
+    assert isac.finished(state) == bool(reason)
+    assert reason in state.stopped_because
+    if not reason and generation == 1:
+        assert np.array_equal(state.todo, state.ledger.left())
+
+
+def test_unstable_images_get_another_main_iteration_even_if_no_class_was_too_small(bench: Bench) -> None:
+    """Definition: the original ends the whole run here, with 20 images that could be tried again."""
+    state = isac.accept(bench, isac.start(bench), ended(np.arange(N), [10, 10, 10, 10, 0, 0]))
+    assert not isac.finished(state)
+    assert len(state.todo) == 20
+
+
+def test_the_limit_of_main_iterations_stops_after_so_many(bench: Bench) -> None:
+    """Definition: the original stops after the first whatever the limit."""
+    limited = replace(bench, settings=replace(SETTINGS, main_iter_limit=2))
+    state = isac.accept(limited, isac.start(limited), ended(np.arange(N), [9, 0, 0, 0]))
+    assert not isac.finished(state)
+    state = isac.accept(limited, state, ended(state.todo, [9, 0, 0, 0], main=2))
+    assert "limit" in state.stopped_because
+
+
+def test_a_ledger_of_used_images_spreads_to_all() -> None:
+    """Definition: images that were never used are bad images, and the sums agree."""
+    used = Ledger.empty(3).entered(
+        np.arange(3), poses=Poses.identity(3), label=np.array([0, -1, 1]), reason=np.array(["", UNSTABLE, ""])
+    )
+    whole = used.spread(np.array([1, 2, 4]), 6)
+    assert whole.label.tolist() == [-1, 0, -1, -1, 1, -1]
+    assert whole.counts() == {"untried": 0, "unstable": 1, "small_class": 0, "bad_image": 3}
