@@ -170,7 +170,7 @@ class Isac(Settings):
             at_least=-1,
             at_most=7,
         ),
-    ] = 0
+    ] = -1
     main_iter_limit: Annotated[
         int | None, Setting("Stop after this many main iterations.", at_least=1, automatic="no limit")
     ] = None
