@@ -51,12 +51,14 @@ def one_run(case: str, seed: int, density: list[str], folder: Path) -> dict[str,
     wall = time.perf_counter() - begin
     call("score", str(run), str(particles / "truth.csv"), "--json", str(scores))
     record = json.loads((run / "run.json").read_text())
+    score = json.loads(scores.read_text())
+    del score["per_class"]
     return {
         "case": case,
         "seed": seed,
         "cpu_s": round(cpu, 1),
         "wall_s": round(wall, 1),
-        "score": json.loads(scores.read_text()),
+        "score": score,
         "radius_px": record["settings"]["radius"],
         "generations": record["generations"],
     }

@@ -79,6 +79,24 @@ class Engine(Protocol):
     def shape(self) -> tuple[int, int, int]:
         """Images, rows and columns of the stack."""
 
+    def plan(self, rows: int, references: int, search: Search) -> int:
+        """Return the most memory, in bytes, that a question of this size takes besides the stack.
+
+        Parameters
+        ----------
+        rows : int
+            Rows of the question.
+        references : int
+            References or classes.
+        search : Search
+            Rings, shifts and angles.
+
+        Returns
+        -------
+        int
+            Bytes, the answer included.
+        """
+
     def score(self, references: Images, images: Indices, offsets_px: Offsets, search: Search) -> Images:
         """Return the best correlation of each row with each reference.
 

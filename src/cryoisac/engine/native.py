@@ -25,6 +25,9 @@ from cryoisac.errors import DataError, SettingError
 from cryoisac.model.poses import Poses
 from cryoisac.ops.polar import Rings
 
+SAMPLE_BYTES = 4  # of ring spectra, float32
+ROW_BYTES = 160  # indices, offsets, trials, poses and scores of a row
+THREAD_BYTES = 1 << 21  # a block of 16 rows and its correlations
 INSTRUCTIONS = "CRYOISAC_INSTRUCTIONS"
 
 
@@ -87,6 +90,13 @@ class NativeEngine:
         """Mean of each image, taken off before rings are normalised so that float32 sums stay exact."""
         means: npt.NDArray[np.float64] = self._images.mean(axis=(1, 2), dtype=np.float64)
         return means.astype(np.float32)
+
+    def plan(self, rows: int, references: int, search: Search) -> int:
+        """Return the most memory, in bytes, that a question takes besides the stack; see ``Engine``."""
+        rings = Rings.between(search.first_ring, search.last_ring, search.ring_step)
+        spectra = references * 2 * SAMPLE_BYTES * sum(rings.lengths)
+        sums = references * 8 * self.shape[1] * self.shape[2]
+        return spectra + sums + rows * (ROW_BYTES + 4 * references) + self._threads * THREAD_BYTES
 
     def score(self, references: Images, images: Indices, offsets_px: Offsets, search: Search) -> Images:
         """Return the best correlation of each row with each reference, shape (m, k); see ``Engine``."""

@@ -61,6 +61,13 @@ class ReferenceEngine:
         n, h, w = self._images.shape
         return n, h, w
 
+    def plan(self, rows: int, references: int, search: Search) -> int:
+        """Return the most memory, in bytes, that a question takes besides the stack; see ``Engine``."""
+        rings = Rings.between(search.first_ring, search.last_ring, search.ring_step)
+        block = BLOCK_ROWS * (16 * sum(rings.lengths) + BLOCK_REFERENCES * 64 * rings.longest)
+        sums = references * 8 * self.shape[1] * self.shape[2]
+        return block + sums + references * 160 * sum(rings.lengths) + rows * (200 + 8 * references)
+
     def score(self, references: Images, images: Indices, offsets_px: Offsets, search: Search) -> Images:
         """Return the best correlation of each row with each reference, shape (m, k); see ``Engine``."""
         rings, coefficients = self._prepare(references, images, offsets_px, search)

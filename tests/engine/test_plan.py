@@ -1,0 +1,44 @@
+"""The memory an engine says it needs, against what it takes."""
+
+import subprocess
+import sys
+
+import pytest
+
+MEASURE = """
+import resource, sys
+import numpy as np
+from cryoisac.engine.contract import Search
+from cryoisac.engine.{module} import {engine} as Engine
+from cryoisac.model.poses import Poses
+rng = np.random.default_rng(0)
+stack = rng.normal(size=(8, 76, 76)).astype(np.float32)
+rows, k = {rows}, {k}
+references = np.repeat(stack, k // 8, axis=0)
+images, labels = np.arange(rows) % 8, np.arange(rows) % k
+offsets, search = np.zeros((rows, 2)), Search(last_ring=29, x_range_px=0, y_range_px=0)
+engine = Engine(stack)
+engine.match(references[:1], labels[:8] * 0, images[:8], offsets[:8], search)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+engine.{question}
+taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == "darwin" else 1024)
+print(taken, engine.plan(rows, k, search))
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "engine", "rows", "k", "question"),
+    [
+        ("native", "NativeEngine", 40_000, 400, "score(references, images, offsets, search)"),
+        ("native", "NativeEngine", 200_000, 400, "match(references, labels, images, offsets, search)"),
+        ("native", "NativeEngine", 40_000, 400, "total(labels, images, Poses.identity(rows), k)"),
+        ("reference", "ReferenceEngine", 200, 400, "score(references, images, offsets, search)"),
+    ],
+)
+def test_no_more_is_taken_than_was_planned(module: str, engine: str, rows: int, k: int, question: str) -> None:
+    """Definition: the rise of the process's peak memory during one question, in a process of its own."""
+    program = MEASURE.format(module=module, engine=engine, rows=rows, k=k, question=question)
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    taken, planned = map(int, said.split())
+    assert taken <= planned
+    assert planned < 20 * taken + 2**26  # a plan that claims too much refuses what could be done
