@@ -341,6 +341,12 @@ def voltage_in_volts(folder: Path) -> Path:
     return star(folder, rlnImagePixelSize=5.0, **{**CTF, "rlnVoltage": [300] + [300000] * 39})
 
 
+@says("particles.star", "corrected for the CTF already", "rlnCtfDataArePhaseFlipped", options=("--ctf",))
+def phases_flipped_before(folder: Path) -> Path:
+    stack(folder)
+    return star(folder, rlnImagePixelSize=5.0, rlnCtfDataArePhaseFlipped=1, **CTF)
+
+
 @says("radius: no white particle", "give --radius", options=("--radius", "AUTOMATIC"))
 def no_particle_to_be_seen(folder: Path) -> Path:
     return stack(folder)

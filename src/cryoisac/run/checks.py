@@ -9,6 +9,8 @@ from cryoisac.model.ctf import CtfParameters
 from cryoisac.model.particles import Particles
 from cryoisac.settings import Isac
 
+CORRECTED = ("rlnCtfDataAreCtfPremultiplied", "rlnCtfDataArePhaseFlipped")
+
 
 def check_particles(particles: Particles, settings: Isac) -> None:
     """Raise ``DataError`` or ``SettingError`` for particles that cannot be classified with these settings.
@@ -29,6 +31,7 @@ def check_particles(particles: Particles, settings: Isac) -> None:
         raise DataError(particles.path, f"--ctf needs {missing}; add them, or run without --ctf")
     if settings.ctf and particles.ctf is not None:
         _check_ctf(particles.path, particles.ctf)
+        _check_uncorrected(particles)
     sizes = particles.pixel_size_A
     if settings.ctf and sizes is None:
         raise DataError(particles.path, "--ctf needs the pixel size; add rlnImagePixelSize, or run without --ctf")
@@ -65,6 +68,19 @@ def _check_ctf(path: Path, ctf: CtfParameters) -> None:
                 path,
                 f"particle {odd[0] + 1} has {name} of {f'{values[odd[0]]:g} {unit}'.strip()}; it must lie between "
                 f"{low:g} and {high:g}: correct it, or run without --ctf",
+            )
+
+
+def _check_uncorrected(particles: Particles) -> None:
+    """Raise ``DataError`` for images that the file says were corrected for the CTF already."""
+    said = {"ctf_applied": [value or 0 for value in particles.attributes.get("ctf_applied", ())]}
+    if particles.metadata is not None:
+        tables = [t for t in (particles.metadata.optics, particles.metadata.particles) if t is not None]
+        said |= {name: t.floats(name).tolist() for t in tables for name in CORRECTED if name in t}
+    for name, flags in said.items():
+        if any(flag > 0 for flag in flags):
+            raise DataError(
+                particles.path, f"its images are corrected for the CTF already, {name} says; run without --ctf"
             )
 
 

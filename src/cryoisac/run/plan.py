@@ -161,7 +161,9 @@ def _warnings(geometry: Geometry, particles: Particles, settings: Isac) -> tuple
             f"Images are enlarged {geometry.ratio:.2f} times to bring the particle radius of {geometry.radius_px} px "
             f"to {geometry.target_radius_px} px: no detail is gained by it."
         )
-    if particles.pixel_size_A is not None:
+    if particles.pixel_size_A is None:
+        found.append("The pixel size is not known and taken as 1 Å: lengths in classified.star are in pixels.")
+    else:
         nyquist = 2 * float(particles.pixel_size_A[0]) / geometry.ratio
         if nyquist > 20:
             found.append(f"The working images end at {nyquist:.0f} Å; a larger --target-radius keeps finer detail.")
