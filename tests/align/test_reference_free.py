@@ -7,6 +7,7 @@ import pytest
 
 from cryoisac.align import reference_free as rf
 from cryoisac.engine.contract import Search
+from cryoisac.engine.native import NativeEngine
 from cryoisac.engine.reference import ReferenceEngine
 from cryoisac.model.poses import Poses, pixel_error
 from cryoisac.ops.warp import rotate_shift
@@ -54,3 +55,56 @@ def test_copies_of_one_object_are_laid_on_each_other() -> None:
     frame = Poses.from_rows(np.repeat(whole.rows()[:1], n, axis=0))
     # one object: every copy ends in one common frame, up to the 1-px shift grid and interpolation
     assert pixel_error(whole, frame, radius_px=15).max() < 1.0
+
+
+def noisy_classes() -> tuple[np.ndarray, np.ndarray]:
+    """Return 60 noisy images of three random objects in random poses, and which object each shows."""
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[:40, :40] - 20
+    objects = []
+    for _ in range(3):
+        at, height = rng.uniform(-8, 8, (4, 2)), rng.uniform(0.5, 1.5, 4)
+        objects.append(
+            sum(h * np.exp(-((x - u) ** 2 + (y - v) ** 2) / 7) for h, (u, v) in zip(height, at, strict=True))
+        )
+    which = np.arange(60) % 3
+    away = Poses(angle_deg=rng.uniform(0, 360, 60), shift_px=rng.uniform(-1, 1, (60, 2)), mirror=rng.random(60) < 0.5)
+    images = rotate_shift(np.array(objects, dtype=np.float32)[which], away) + 0.3 * rng.normal(size=(60, 40, 40))
+    return images.astype(np.float32), which
+
+
+def test_classes_at_rest_are_left_alone() -> None:
+    """Invariance: leaving classes whose members rest gives the poses of playing all iterations, to 0.2 px."""
+    images, which = noisy_classes()
+    engine, start = NativeEngine(images), rf.randomised(np.zeros((60, 2)), np.random.default_rng(1))
+    asked: list[int] = []
+
+    class Counted(NativeEngine):
+        def match(self, references, labels, rows, offsets_px, search):  # type: ignore[no-untyped-def]
+            asked.append(len(rows))
+            return super().match(references, labels, rows, offsets_px, search)
+
+    def aligned(still_px: float, engine: NativeEngine) -> rf.Aligned:
+        refinement = rf.Refinement(
+            search=Search(last_ring=15), iterations=30, last_cutoff=0.45, falloff=0.2, kick_deg=90.0, still_px=still_px
+        )
+        return rf.align_reference_free(engine, which, np.arange(60), start, 3, refinement)
+
+    whole, rested = aligned(0.0, engine), aligned(0.05, Counted(images))
+    assert asked[:17] == [60] * 17  # no class rests before the last kick, at iteration 16
+    assert sum(asked) < 29 * 60
+    # each of some iterations may move a member by up to 0.05 px
+    assert pixel_error(whole.poses, rested.poses, radius_px=15).max() < 0.2
+
+
+def test_a_class_does_not_feel_the_others() -> None:
+    """Invariance: aligned alone or among others, a class comes out the same, bit for bit."""
+    images, which = noisy_classes()
+    engine, start = NativeEngine(images), rf.randomised(np.zeros((60, 2)), np.random.default_rng(1))
+    refinement = rf.Refinement(search=Search(last_ring=15), iterations=14, last_cutoff=0.45, falloff=0.2)
+    whole = rf.align_reference_free(engine, which, np.arange(60), start, 3, refinement)
+    for c in range(3):
+        rows = np.flatnonzero(which == c)
+        alone = rf.align_reference_free(engine, np.zeros(20, np.int64), rows, start[rows], 1, refinement)
+        assert np.array_equal(alone.poses.rows(), whole.poses[rows].rows())
+        assert np.array_equal(alone.averages[0], whole.averages[c])

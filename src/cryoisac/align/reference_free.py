@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoisac.engine.contract import Engine, Images, Indices, Search, largest_offset_px
-from cryoisac.model.poses import Poses, rotate
+from cryoisac.model.poses import Poses, pixel_error, rotate
 from cryoisac.ops.filters import tangent_lowpass
 
 Tick = Callable[[str], None]
@@ -29,6 +29,8 @@ class Refinement:
         Relative fall-off of the low-pass.
     kick_deg : float
         At every fourth iteration but the last ten, only angles that are multiples of this are tried; 0 for never.
+    still_px : float
+        After the last kick, a class whose members all moved less than this is left as it is; 0 plays all iterations.
     """
 
     search: Search
@@ -37,15 +39,23 @@ class Refinement:
     falloff: float
     first_cutoff: float = 0.1
     kick_deg: float = 0.0
+    still_px: float = 0.05
 
     def cutoff(self, iteration: int) -> float:
         """Return the cut-off of one iteration, in cycles per pixel."""
         return self.first_cutoff + (self.last_cutoff - self.first_cutoff) * iteration / (self.iterations - 1)
 
+    def kicked(self, iteration: int) -> bool:
+        """Return whether an iteration tries discrete angles only, which kick images out of local optima."""
+        return self.kick_deg > 0 and iteration % 4 == 0 and iteration + 1 <= self.iterations - 10
+
+    def may_stop(self, iteration: int) -> bool:
+        """Return whether classes may come to rest at an iteration: none of the next is kicked."""
+        return not any(self.kicked(i) for i in range(iteration, self.iterations))
+
     def search_at(self, iteration: int) -> Search:
-        """Return the search of one iteration: discrete angles kick images out of local optima."""
-        kicked = self.kick_deg > 0 and iteration % 4 == 0 and iteration + 1 <= self.iterations - 10
-        return replace(self.search, angle_step_deg=self.kick_deg if kicked else 0.0)
+        """Return the search of one iteration."""
+        return replace(self.search, angle_step_deg=self.kick_deg if self.kicked(iteration) else 0.0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -137,16 +147,25 @@ def align_reference_free(
 
     Notes
     -----
-    SPARX's within-group refinement: no centring, no mask, a fixed number of iterations.
+    SPARX's within-group refinement: no centring, no mask. SPARX plays all iterations; here a class rests as soon as its
+    members do, which leaves poses a few hundredths of a pixel from where they would have come.
     """
-    poses = start
+    poses, restless = start, np.arange(len(labels))
     box, ring = engine.shape[1], refinement.search.last_ring
     last = refinement.iterations - 1
-    for iteration in range(refinement.iterations):
-        means = class_means(engine, labels, images, poses, k)
+    for iteration in range(last):
+        tick(f"aligning classes to their averages, {iteration + 1} of {last}")
+        classes, local = np.unique(labels[restless], return_inverse=True)
+        before, rows = poses[restless], images[restless]
+        means = class_means(engine, local, rows, before, len(classes))
         averages = tangent_lowpass(means, refinement.cutoff(iteration), refinement.falloff)
-        if iteration < last:
-            tick(f"aligning classes to their averages, {iteration + 1} of {last}")
-            offsets = clipped_offset_px(poses, box, ring)
-            poses = engine.match(averages, labels, images, offsets, refinement.search_at(iteration)).poses
-    return Aligned(poses=poses, averages=averages)
+        offsets = clipped_offset_px(before, box, ring)
+        after = engine.match(averages, local, rows, offsets, refinement.search_at(iteration)).poses
+        poses = poses.replaced(restless, after)
+        if refinement.may_stop(iteration):
+            moves = pixel_error(before, after, radius_px=ring) > refinement.still_px
+            restless = restless[np.bincount(local[moves], minlength=len(classes))[local] > 0]
+        if not len(restless):
+            break
+    means = class_means(engine, labels, images, poses, k)
+    return Aligned(poses=poses, averages=tangent_lowpass(means, refinement.cutoff(last), refinement.falloff))

@@ -94,6 +94,12 @@ class Poses:
         """Return the poses that ``index`` (a slice, mask or integer array) selects."""
         return Poses(angle_deg=self.angle_deg[index], shift_px=self.shift_px[index], mirror=self.mirror[index])
 
+    def replaced(self, index: npt.NDArray[np.int64], poses: "Poses") -> "Poses":
+        """Return the same poses with those at ``index`` replaced by ``poses``."""
+        angle, shift, mirror = self.angle_deg.copy(), self.shift_px.copy(), self.mirror.copy()
+        angle[index], shift[index], mirror[index] = poses.angle_deg, poses.shift_px, poses.mirror
+        return Poses(angle_deg=angle, shift_px=shift, mirror=mirror)
+
     def offset_px(self) -> Float:
         """Return the point (x, y) of each image that lands on the centre: o = -R(-a) t, shape (n, 2)."""
         return -rotate(-self.angle_deg, self.shift_px)
