@@ -74,7 +74,7 @@ def noisy_classes() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_classes_at_rest_are_left_alone() -> None:
-    """Invariance: leaving classes whose members rest gives the poses of playing all iterations, to 0.2 px."""
+    """Invariance: leaving classes whose members rest gives the poses of playing all iterations."""
     images, which = noisy_classes()
     engine, start = NativeEngine(images), rf.randomised(np.zeros((60, 2)), np.random.default_rng(1))
     asked: list[int] = []
@@ -93,8 +93,10 @@ def test_classes_at_rest_are_left_alone() -> None:
     whole, rested = aligned(0.0, engine), aligned(0.05, Counted(images))
     assert asked[:17] == [60] * 17  # no class rests before the last kick, at iteration 16
     assert sum(asked) < 29 * 60
-    # each of some iterations may move a member by up to 0.05 px
-    assert pixel_error(whole.poses, rested.poses, radius_px=15).max() < 0.2
+    away = pixel_error(whole.poses, rested.poses, radius_px=15)
+    # twelve iterations follow the last kick; while resting, each would have moved a member by less than about 0.05 px
+    assert away.max() < 12 * 0.05
+    assert np.median(away) < 0.05
 
 
 def test_a_class_does_not_feel_the_others() -> None:
