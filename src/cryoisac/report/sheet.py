@@ -51,7 +51,7 @@ def _controls(ordered: bool) -> str:
     )
     return (
         f'<form class="controls"><fieldset><legend>Sort by</legend>{choices}</fieldset>'
-        '<label>Zoom <input type="range" id="tile-size" min="56" max="280" value="104"></label></form>'
+        '<label>Zoom <input type="range" id="tile-size" min="56" max="280" value="116"></label></form>'
     )
 
 
