@@ -70,8 +70,8 @@ def statistics(images: Images, mask: Mask, *, inside: bool = True) -> Statistics
     """
     chosen = np.asarray(mask if inside else ~mask)
     mean, variance, count = _moments(images, chosen)
-    minimum = np.min(images, axis=(-2, -1), where=chosen, initial=np.inf)
-    maximum = np.max(images, axis=(-2, -1), where=chosen, initial=-np.inf)
+    minimum = np.asarray(np.min(images, axis=(-2, -1), where=chosen, initial=np.inf), dtype=np.float64)
+    maximum = np.asarray(np.max(images, axis=(-2, -1), where=chosen, initial=-np.inf), dtype=np.float64)
     sigma = np.sqrt(variance * (count / np.maximum(count - 1, 1)))
     return Statistics(mean=mean, sigma=sigma, minimum=minimum, maximum=maximum)
 

@@ -66,8 +66,8 @@ def _mean_and_variance(images: Images, corners: Mask) -> tuple[Float, Float]:
         sigma = block.std(axis=(1, 2), keepdims=True)
         if not np.all(sigma > 0):
             raise DataError("image", f"{start + int(np.argmin(sigma > 0))} of the sample is constant; remove it")
-        block = (block - statistics(block, corners).mean[:, None, None]) / sigma
-        smooth = tangent_lowpass(block.astype(np.float32), _DETAIL / images.shape[-1], 0.5)
+        standard = (block - statistics(block, corners).mean[:, None, None]) / sigma
+        smooth = tangent_lowpass(standard.astype(np.float32), _DETAIL / images.shape[-1], 0.5)
         total += smooth.sum(axis=0, dtype=np.float64)
         squares += np.square(smooth, dtype=np.float64).sum(axis=0)
     mean = total / len(images)
