@@ -31,25 +31,28 @@ def equal_size(scores: npt.NDArray[np.floating]) -> Labels:
     """
     n, k = scores.shape
     capacity = n // k
-    wish = np.array(scores, dtype=np.float64)
-    labels = np.full(n, -1, dtype=np.int64)
+    wish = np.array(scores, dtype=np.float32 if scores.dtype == np.float32 else np.float64)
+    members = [np.zeros(0, dtype=np.int64)] * k
     free = np.arange(n)
     while len(free):
         best = wish[free].argmax(axis=1)
         wanted = wish[free, best] > -np.inf
         free, best = free[wanted], best[wanted]
-        if not len(free):
-            break
-        labels[free] = best
-        refused = []
-        for c in np.unique(best):
-            members = np.flatnonzero(labels == c)
-            if len(members) > capacity:
-                ranked = members[np.argsort(-scores[members, c], kind="stable")]
-                refused.append(ranked[capacity:])
-                wish[ranked[capacity:], c] = -np.inf
-        free = np.sort(np.concatenate(refused)) if refused else free[:0]
-        labels[free] = -1
+        by_class = np.argsort(best, kind="stable")
+        suitors, starts = free[by_class], np.searchsorted(best[by_class], np.arange(k + 1))
+        refused = [np.zeros(0, dtype=np.int64)]
+        for c in np.flatnonzero(np.diff(starts)).tolist():
+            candidates = np.sort(np.concatenate((members[c], suitors[starts[c] : starts[c + 1]])))
+            if len(candidates) > capacity:
+                ranked = candidates[np.argsort(-scores[candidates, c], kind="stable")]
+                candidates, turned_down = ranked[:capacity], ranked[capacity:]
+                wish[turned_down, c] = -np.inf
+                refused.append(turned_down)
+            members[c] = candidates
+        free = np.sort(np.concatenate(refused))
+    labels = np.full(n, -1, dtype=np.int64)
+    for c, chosen in enumerate(members):
+        labels[chosen] = c
     unwanted = np.flatnonzero(labels < 0)
     if len(unwanted):
         labels[unwanted] = _last_to_fill(scores, labels)
