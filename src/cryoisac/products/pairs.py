@@ -15,7 +15,7 @@ Float = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
 Bool = npt.NDArray[np.bool_]
 
-IMAGES_AT_ONCE = 16  # what is warped together stays in the processor's cache
+IMAGES_AT_ONCE = 16  # what is transformed together stays in the processor's cache
 
 # Least squares of a + bx + cy + dx² + exy + fy² through the nine values around a peak, row by row.
 _Y, _X = (grid.ravel() for grid in np.mgrid[-1:2, -1:2].astype(np.float64))
@@ -93,7 +93,7 @@ def align_pairs(averages: npt.ArrayLike, *, range_px: float, radius_px: float | 
     for target in range(1, k):
         turned = Poses(angle_deg=angle[:target, target], shift_px=np.zeros((target, 2)), mirror=mirror[:target, target])
         poses = _best_turns(pixels[:target], pixels[target], turned, int(range_px))
-        _enter(pairs, target, poses, _coefficients(_warp(pixels[:target], poses), pixels[target], mask))
+        _enter(pairs, target, poses, _coefficients(rotate_shift(pixels[:target], poses), pixels[target], mask))
     return pairs
 
 
@@ -161,7 +161,7 @@ def _best_turns(pixels: npt.NDArray[np.float32], target: npt.NDArray[np.float32]
     peaks, shifts, angles = [], [], []
     for half_turn in (0.0, 180.0):
         poses = Poses(angle_deg=turned.angle_deg + half_turn, shift_px=turned.shift_px, mirror=turned.mirror)
-        moved = _warp(pixels, poses).reshape(-1, n * n)
+        moved = rotate_shift(pixels, poses).reshape(-1, n * n).astype(np.float64)
         peak, shift = _peak_in_windows((moved @ windows.astype(np.float64)).reshape(-1, len(by), len(by)))
         peaks.append(peak)
         shifts.append(shift)
@@ -170,13 +170,6 @@ def _best_turns(pixels: npt.NDArray[np.float32], target: npt.NDArray[np.float32]
     shift = np.where(further[:, None], shifts[1], shifts[0])
     shift[turned.mirror, 0] *= -1  # a pose holds its shift as before the mirror
     return Poses(angle_deg=np.where(further, angles[1], angles[0]), shift_px=shift, mirror=turned.mirror)
-
-
-def _warp(pixels: npt.NDArray[np.float32], poses: Poses) -> Float:
-    """Return moved averages in float64, few at once."""
-    starts = range(0, len(pixels), IMAGES_AT_ONCE)
-    parts = [slice(s, s + IMAGES_AT_ONCE) for s in starts]
-    return np.concatenate([rotate_shift(pixels[p], poses[p]) for p in parts]).astype(np.float64)
 
 
 def _peak_in_windows(windows: Float) -> tuple[Float, Float]:
@@ -206,9 +199,9 @@ def _summit(nine: Float) -> Float:
     return within
 
 
-def _coefficients(moved: Float, target: npt.NDArray[np.float32], mask: Bool) -> Float:
+def _coefficients(moved: npt.NDArray[np.float32], target: npt.NDArray[np.float32], mask: Bool) -> Float:
     """Return the correlation coefficient of each moved average with the target under a mask; 0 for a constant one."""
-    a, b = moved[:, mask], target[mask].astype(np.float64)
+    a, b = moved[:, mask].astype(np.float64), target[mask].astype(np.float64)
     a = a - a.mean(axis=1, keepdims=True)
     b = b - b.mean()
     scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum())

@@ -20,7 +20,7 @@ from cryoisac.run.plan import (
     prealignment_plan,
 )
 from cryoisac.run.progress import Progress
-from cryoisac.run.working_stack import Preparation, normalised, write_shrunk, write_working
+from cryoisac.run.working_stack import Preparation, working_pixels, write_shrunk, write_working
 
 
 def play(run: Run) -> isac.State:
@@ -41,7 +41,7 @@ def play_prealignment(run: Run) -> None:
         return
     if not directory.shrunk_stack.exists():
         write_shrunk(directory.shrunk_stack, _preparation(run))
-    engine = run.make_engine(_pixels(directory.shrunk_stack))
+    engine = run.make_engine(_mapped(directory.shrunk_stack))
     state = state or prealignment.start(engine)
     run.progress.stage("Pre-aligning", todo.iterations, "passes")
     run.progress.advance(state.iteration)
@@ -63,9 +63,8 @@ def prealignment_shifts_px(run: Run) -> np.ndarray[Any, Any]:
 def play_isac(run: Run) -> isac.State:
     """Play ISAC to its end, one round a step, saving each state."""
     directory, s = run.directory, run.plan.settings
-    stack = normalised(_pixels(directory.working_stack), s.target_radius)
     bench = Bench(
-        engine=run.make_engine(stack),
+        engine=run.make_engine(working_pixels(_stack(directory.working_stack), s.target_radius)),
         make_engine=run.make_engine,
         settings=s,
         comm=run.comm,
@@ -118,12 +117,17 @@ def _last_main_end(directory: RunDirectory) -> isac.State | None:
     return checkpoint.load(ends[-1], isac.State) if ends else None
 
 
-def _pixels(path: Path) -> Images:
+def _stack(path: Path) -> MrcStack:
     try:
-        stack = MrcStack(path)
+        return MrcStack(path)
     except FormatError as error:
         raise RunError(path, "is damaged; delete it and give the same command again") from error
-    return stack.read(np.arange(stack.shape[0]))
+
+
+def _mapped(path: Path) -> Images:
+    """Return the pixels of a stack that this run wrote, read from the file as they are needed."""
+    header = _stack(path).header
+    return np.memmap(path, header.pixel_type, "r", header.first_byte, header.shape)
 
 
 def _preparation(run: Run) -> Preparation:

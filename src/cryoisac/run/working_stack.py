@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from cryoisac.engine.contract import Images, Indices
 from cryoisac.io.atomic import write_whole
+from cryoisac.io.mrc import MrcStack
 from cryoisac.io.mrc_write import MrcStackWriter
 from cryoisac.model.particles import Particles
 from cryoisac.ops import fourier
@@ -25,7 +26,7 @@ from cryoisac.ops.normalise import subtract_background, working_images
 from cryoisac.ops.resample import resample
 from cryoisac.run.progress import Progress
 
-BLOCK_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 20  # of input; flipping phases takes about fifty times as much a thread
 T = TypeVar("T")
 Treat = Callable[[Images, Indices], Images]
 
@@ -61,7 +62,7 @@ class Geometry:
 
 
 def blocks(index: Indices, box_px: int) -> Iterator[Indices]:
-    """Yield the images ``index`` in blocks of about 16 MB."""
+    """Yield the images ``index`` in blocks of about 1 MB."""
     size = max(1, BLOCK_BYTES // (4 * box_px * box_px))
     for first in range(0, len(index), size):
         yield index[first : first + size]
@@ -173,9 +174,13 @@ def flipped(images: Images, rows: Indices, job: Preparation) -> Images:
     return phase_flip(images, ctf[rows], pixel_size_A[rows])
 
 
-def normalised(images: Images, radius_px: int) -> Images:
-    """Return images with zero mean and unit variance inside the particle circle, as K-means works on them."""
-    return normalise_inside(images, circle(radius_px, images.shape[-1]))
+def working_pixels(stack: MrcStack, radius_px: int) -> Images:
+    """Return a working stack with zero mean and unit variance inside the particle circle, as K-means works on it."""
+    n, side, _ = stack.shape
+    mask, images = circle(radius_px, side), np.empty(stack.shape, dtype=np.float32)
+    for rows in blocks(np.arange(n), side):
+        images[rows[0] : rows[-1] + 1] = normalise_inside(stack.read(rows), mask)
+    return images
 
 
 def _write(path: Path, job: Preparation, treat: Treat, box_px: int) -> None:
