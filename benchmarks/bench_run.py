@@ -4,23 +4,15 @@
     python benchmarks/bench_run.py --growth 1000 5000 20000
     python benchmarks/bench_run.py --memory 10000 128
 
-Functions of the package are wrapped by name while a run is played in this process. A stage is charged with what no
-stage inside it is charged with; within a stage, the engine's three questions and the low-pass filter are told apart.
+Runs are played in this process, and ``meter`` charges their stages.
 """
 
 import argparse
 import contextlib
-import functools
-import importlib
 import json
 import os
-import resource
 import subprocess
 import tempfile
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -29,6 +21,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as a run of the command li
 
 import numpy as np
 from bench_isac import CASES, processor
+from meter import ENGINE, STAGES, metered, own_memory
 
 from cryoisac.cli.main import run as cryoisac
 from cryoisac.cluster import generation as rounds
@@ -38,147 +31,8 @@ from cryoisac.io.mrc_write import MrcStackWriter
 from cryoisac.ops.masks import circle, normalise_inside
 from cryoisac.settings import Isac
 
-STAGES = {
-    "cryoisac.run.opening.unusable": "scan",
-    "cryoisac.run.opening.make_plan": "plan",
-    "cryoisac.workflow.say_plan": "plan",
-    "cryoisac.run.pipeline.write_shrunk": "shrink",
-    "cryoisac.run.pipeline.play_prealignment": "pre-alignment",
-    "cryoisac.run.pipeline.write_working": "working stack",
-    "cryoisac.run.pipeline.normalised": "working stack",
-    "cryoisac.run.pipeline.working_pixels": "working stack",
-    "cryoisac.cluster.generation.score_all": "K-means: scores",
-    "cryoisac.cluster.generation.equal_size": "K-means: assignment",
-    "cryoisac.cluster.generation.cluster": "K-means: poses, averages",
-    "cryoisac.cluster.generation.common_frame": "common frame",
-    "cryoisac.cluster.generation.prove_members": "stability: alignments",
-    "cryoisac.cluster.generation.find_stable": "stability: fit",
-    "cryoisac.run.pipeline.checkpoint.save": "checkpoints",
-    "cryoisac.workflow.order_classes": "products: ordering",
-    "cryoisac.workflow.publish": "products: writing",
-    "cryoisac.workflow.write_report": "products: report",
-}
-PARTS = {
-    "cryoisac.engine.native.NativeEngine.score": "score",
-    "cryoisac.engine.native.NativeEngine.match": "match",
-    "cryoisac.engine.native.NativeEngine.total": "total",
-    "cryoisac.align.reference_free.tangent_lowpass": "filter",
-    "cryoisac.align.multireference.tangent_lowpass": "filter",
-    "cryoisac.cluster.generation.tangent_lowpass": "filter",
-}
-ENGINE = ("score", "match", "total")
-STATUS = Path("/proc/self/status")
 
-
-@dataclass
-class Cost:
-    """What one stage took: wall seconds by part, CPU seconds of all threads, most memory in MB."""
-
-    wall_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    cpu_s: float = 0.0
-    peak_MB: float = 0.0
-
-
-class Meter:
-    """Charges time and memory to the stage, and the part of it, that is being played."""
-
-    def __init__(self) -> None:
-        self.costs: dict[str, Cost] = defaultdict(Cost)
-        self._stages, self._parts = ["everything else"], ["rest"]
-        reset_peak()
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-
-    def charge(self) -> None:
-        """Charge what passed since the last time to the present stage."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        cost = self.costs[self._stages[-1]]
-        cost.wall_s[self._parts[-1]] += wall - self._wall
-        cost.cpu_s += cpu - self._cpu
-        self._wall, self._cpu = wall, cpu
-
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Charge what is inside to a stage."""
-        self._peak()
-        self.charge()
-        self._stages.append(name)
-        self._parts.append("rest")
-        try:
-            yield
-        finally:
-            self._peak()
-            self.charge()
-            self._stages.pop()
-            self._parts.pop()
-
-    @contextlib.contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Charge what is inside to a part of the present stage."""
-        self.charge()
-        self._parts.append(name)
-        try:
-            yield
-        finally:
-            self.charge()
-            self._parts.pop()
-
-    def _peak(self) -> None:
-        """Charge the highest resident memory since the last time to the present stage, and begin anew."""
-        cost = self.costs[self._stages[-1]]
-        cost.peak_MB = max(cost.peak_MB, peak_MB())
-        reset_peak()
-
-
-def reset_peak() -> None:
-    """Forget the highest resident memory so far, where the system can (Linux)."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_MB() -> float:
-    """Return the highest resident memory of this process, in MB; on Linux since it was last reset."""
-    if STATUS.exists():
-        return next(int(line.split()[1]) for line in STATUS.read_text().splitlines() if line[:6] == "VmHWM:") * 1.024e-3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1.024e-3
-
-
-def found(path: str) -> tuple[Any, str] | None:
-    """Return the module or class that holds a name, and the name; ``None`` where there is no such thing."""
-    words = path.split(".")
-    for end in range(len(words) - 1, 0, -1):
-        with contextlib.suppress(ModuleNotFoundError, AttributeError):
-            holder = importlib.import_module(".".join(words[:end]))
-            for word in words[end:-1]:
-                holder = getattr(holder, word)
-            return (holder, words[-1]) if hasattr(holder, words[-1]) else None
-    return None
-
-
-@contextlib.contextmanager
-def metered() -> Iterator[Meter]:
-    """Wrap the functions of ``STAGES`` and ``PARTS`` while a run is played."""
-    meter, undo = Meter(), []
-
-    def wrap(function: Callable[..., Any], enter: Callable[[str], Any], name: str) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            with enter(name):
-                return function(*args, **kwargs)
-
-        return call
-
-    for table, enter in ((STAGES, meter.stage), (PARTS, meter.part)):
-        for path, name in table.items():
-            place = found(path)
-            if place is not None:
-                undo.append((*place, getattr(*place)))
-                setattr(*place, wrap(getattr(*place), enter, name))
-    try:
-        yield meter
-        meter.charge()
-    finally:
-        for holder, name, function in undo:
-            setattr(holder, name, function)
+ROUND = ("scores", "assignment", "pass", "stability")
 
 
 def call(*words: str) -> None:
@@ -236,13 +90,14 @@ def growth(numbers: list[int], threads: int) -> list[dict[str, Any]]:
         for k in dict.fromkeys((n // 100, numbers[0] // 100)):
             point = {"images": n, "classes": k} | one_round(stack, k, threads)
             points.append(point)
-            print(
-                f"{n:7} images {k:5} classes: scores {point['scores_s']:8.2f} s, assignment "
-                f"{point['assignment_s']:6.2f} s, whole pass {point['pass_s']:8.2f} s, stability test "
-                f"{point['stability_s']:8.2f} s, peak {point['peak_MB']:6.0f} MB",
-                flush=True,
-            )
+            print(line_of_growth(point), flush=True)
     return points
+
+
+def line_of_growth(point: dict[str, Any]) -> str:
+    """Return a row of the table: wall seconds / CPU seconds."""
+    parts = (f"{p} {point[p + '_wall_s']:.2f} / {point[p + '_cpu_s']:.2f}" for p in ROUND)
+    return f"{point['images']:7} images {point['classes']:5} classes: {', '.join(parts)} s, {point['peak_MB']:.0f} MB"
 
 
 def one_round(stack: Any, k: int, threads: int) -> dict[str, float]:
@@ -263,17 +118,18 @@ def one_round(stack: Any, k: int, threads: int) -> dict[str, float]:
         with meter.stage("test"):
             rounds.prove_members(bench, clustered)
 
-    def wall(*names: str) -> float:
-        return sum(sum(meter.costs[name].wall_s.values()) for name in names)
-
     kmeans = ("K-means: scores", "K-means: assignment", "K-means: poses, averages", "common frame")
-    return {
-        "scores_s": wall("K-means: scores"),
-        "assignment_s": wall("K-means: assignment"),
-        "pass_s": wall(*kmeans),
-        "stability_s": wall("stability: alignments", "stability: fit"),
-        "peak_MB": max(cost.peak_MB for cost in meter.costs.values()),
+    stages = {
+        "scores": kmeans[:1],
+        "assignment": kmeans[1:2],
+        "pass": kmeans,
+        "stability": ("stability: alignments", "stability: fit"),
     }
+    result = {"peak_MB": max(cost.peak_MB for cost in meter.costs.values())}
+    for name, parts in stages.items():
+        result[f"{name}_wall_s"] = sum(sum(meter.costs[part].wall_s.values()) for part in parts)
+        result[f"{name}_cpu_s"] = sum(meter.costs[part].cpu_s for part in parts)
+    return result
 
 
 def show_exponents(points: list[dict[str, Any]]) -> None:
@@ -286,29 +142,34 @@ def show_exponents(points: list[dict[str, Any]]) -> None:
         if len(chosen) < 2:
             continue
         n, k = (np.array([p[name] for p in chosen], dtype=float) for name in ("images", "classes"))
-        for name, size, axis in (("scores_s", n * k, "N K"), ("pass_s", n * k, "N K"), ("stability_s", n, "N")):
-            slope = np.polyfit(np.log(size), np.log([p[name] for p in chosen]), 1)[0]
-            print(f"{label}: {name.removesuffix('_s')} grows as ({axis})^{slope:.2f}")
+        for name, size, axis in (("scores", n * k, "N K"), ("pass", n * k, "N K"), ("stability", n, "N")):
+            slope = np.polyfit(np.log(size), np.log([p[f"{name}_cpu_s"] for p in chosen]), 1)[0]
+            print(f"{label}: CPU time of {name} grows as ({axis})^{slope:.2f}")
 
 
 def memory(n: int, box: int, threads: int, folder: Path) -> dict[str, Any]:
-    """Return the peak memory of everything before the first round, for ``n`` images of noise."""
+    """Return the peak memory of a run of one round on ``n`` images of noise."""
     path, rng = folder / "noise.mrcs", np.random.default_rng(0)
     with MrcStackWriter(path, (n, box, box), 2.0) as stack:
         for first in range(0, n, 500):
             stack.write(first, rng.standard_normal((min(500, n - first), box, box), dtype=np.float32))
-    base = peak_MB()
     words = ["--radius", str(int(box * 0.4)), "--img-per-grp", "200", "--main-iter-limit", "1", "--init-iter", "1"]
-    words += ["--maxit", "2", "--FL", "0.3", "--FH", "0.3", "--threads", str(threads), "--skip-ordering"]
-    with metered() as meter:
+    words += ["--maxit", "3", "--FL", "0.3", "--FH", "0.3", "--threads", str(threads), "--skip-ordering"]
+    with metered() as meter, own_memory() as own_MB:
         call("isac", str(path), str(folder / "run"), *words)
-    side = Isac().box_px
-    result: dict[str, Any] = {"images": n, "box_px": box, "base_MB": base, "working_stack_MB": n * side**2 * 4 / 1e6}
-    print(f"{n} images of {box} px; working stack {result['working_stack_MB']:.0f} MB; before the run {base:.0f} MB")
+    working_MB = n * Isac().box_px ** 2 * 4 / 1e6
+    print(f"{n} images of {box} px, {path.stat().st_size / 1e6:.0f} MB; {threads} threads")
+    print(f"working stack {working_MB:.0f} MB; most memory of its own {max(own_MB):.0f} MB")
     for name, cost in meter.costs.items():
-        print(f"{name:26}{sum(cost.wall_s.values()):8.2f} s  peak {cost.peak_MB:6.0f} MB")
-    result["stages"] = {name: cost.peak_MB for name, cost in meter.costs.items()}
-    return result
+        print(f"{name:26}{sum(cost.wall_s.values()):8.2f} s  peak, mapped files included, {cost.peak_MB:6.0f} MB")
+    return {
+        "images": n,
+        "box_px": box,
+        "threads": threads,
+        "working_stack_MB": working_MB,
+        "own_MB": max(own_MB),
+        "with_mapped_files_MB": {name: cost.peak_MB for name, cost in meter.costs.items()},
+    }
 
 
 def main() -> None:
