@@ -31,7 +31,6 @@ from cryoisac.io.mrc_write import MrcStackWriter
 from cryoisac.ops.masks import circle, normalise_inside
 from cryoisac.settings import Isac
 
-
 ROUND = ("scores", "assignment", "pass", "stability")
 
 
