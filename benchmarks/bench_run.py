@@ -28,7 +28,6 @@ from cryoisac.cluster import generation as rounds
 from cryoisac.comm import Serial
 from cryoisac.engine.native import NativeEngine, instruction_set
 from cryoisac.io.mrc_write import MrcStackWriter
-from cryoisac.ops.masks import circle, normalise_inside
 from cryoisac.settings import Isac
 
 ROUND = ("scores", "assignment", "pass", "stability")
@@ -84,8 +83,7 @@ def growth(numbers: list[int], threads: int) -> list[dict[str, Any]]:
     """Return the cost of a K-means pass and of a stability test against the number of images, 64 px of noise."""
     points = []
     for n in numbers:
-        pixels = np.random.default_rng(0).standard_normal((n, 64, 64), dtype=np.float32)
-        stack = normalise_inside(pixels, circle(27, 64))
+        stack = np.random.default_rng(0).standard_normal((n, 64, 64), dtype=np.float32)
         for k in dict.fromkeys((n // 100, numbers[0] // 100)):
             point = {"images": n, "classes": k} | one_round(stack, k, threads)
             points.append(point)
