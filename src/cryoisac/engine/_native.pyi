@@ -66,3 +66,41 @@ class Engine:
         threads: int,
     ) -> None: ...
     def warp(self, stack: Float32, images: Int64, placements: Float64, out: Float32, threads: int) -> None: ...
+
+class Basis:
+    def __init__(
+        self, order: Int32, start: Int32, first: Int32, functions: Float32, longest: int, angles: int, stride: int
+    ) -> None: ...
+
+class FastSearch:
+    def __init__(self, instructions: str, search: Search, box: int, nx: int, ny: int, threads: int) -> None: ...
+    def moments(self, references: Float32, sums: Float64) -> None: ...
+    def panel_size(self, basis: Basis, references: int) -> int: ...
+    def prepare(self, basis: Basis, references: Float32, panel: Float32) -> None: ...
+    def score(
+        self,
+        basis: Basis,
+        panel: Float32,
+        stack: Float32,
+        means: Float32,
+        images: Int64,
+        offsets: Float64,
+        room: Float32,
+        scores: Float32,
+    ) -> None: ...
+    def match(
+        self,
+        basis: Basis,
+        panel: Float32,
+        stack: Float32,
+        means: Float32,
+        labels: Int64,
+        order: Int64,
+        images: Int64,
+        offsets: Float64,
+        room: Float32,
+        score: Float32,
+        position: Float64,
+        trial: Int32,
+        mirror: npt.NDArray[np.uint8],
+    ) -> None: ...

@@ -20,6 +20,7 @@ from cryoisac.engine.contract import (
     found_poses,
     trial_counts,
 )
+from cryoisac.engine.fast import ROOM_BYTES, Prepared, Workplace, fast_bytes, moment_bytes
 from cryoisac.engine.reference import angle_stride
 from cryoisac.errors import DataError, SettingError
 from cryoisac.model.poses import Poses
@@ -28,6 +29,7 @@ from cryoisac.ops.polar import Rings
 SAMPLE_BYTES = 4  # of ring spectra, float32
 ROW_BYTES = 160  # indices, offsets, trials, poses and scores of a row
 THREAD_BYTES = 1 << 21  # a block of 16 rows and its correlations
+MODES = ("exact", "fast")
 INSTRUCTIONS = "CRYOISAC_INSTRUCTIONS"
 
 
@@ -65,19 +67,34 @@ class NativeEngine:
         Threads; as many as this process may use, by default.
     instructions : str, optional
         One of ``instruction_sets()``; ``instruction_set()`` by default.
+    mode : str
+        "exact", or "fast": references shifted instead of rows and compressed, several times faster.
+
+    Raises
+    ------
+    SettingError
+        When the mode, the instruction set or the number of threads is not possible.
 
     Notes
     -----
-    Answers equal those of ``ReferenceEngine`` to float32 rounding, and do not depend on threads or on how rows are
-    batched. Memory besides the stack: references' spectra (16 kB each for 29 rings) and about 1 MB a thread.
+    Exact answers equal those of ``ReferenceEngine`` to float32 rounding. Fast ones are those of
+    ``FastReferenceEngine`` but for ``radial.ENERGY_LOSS`` of the references' energy and for the choice between shifts
+    whose peaks are nearly equal. Neither depends on threads or on how rows are batched. Memory besides the stack:
+    references' spectra (16 kB each for 29 rings; fast, up to that for each shift) and about 1 MB a thread.
     """
 
-    def __init__(self, images: Images, threads: int | None = None, *, instructions: str | None = None) -> None:
+    def __init__(
+        self, images: Images, threads: int | None = None, *, instructions: str | None = None, mode: str = "exact"
+    ) -> None:
         self._images = check_stack(images)
+        if mode not in MODES:
+            raise SettingError("mode", f"{mode!r}: must be one of {', '.join(MODES)}")
+        self._fast = mode == "fast"
         self._threads = threads if threads is not None else _processors()
         if self._threads < 1:
             raise SettingError("threads", f"{threads}: must be at least 1")
-        self._kernels = _native.Engine(_chosen(instructions) if instructions else instruction_set())
+        self._instructions = _chosen(instructions) if instructions else instruction_set()
+        self._kernels = _native.Engine(self._instructions)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -95,12 +112,23 @@ class NativeEngine:
         """Return the most memory, in bytes, that a question takes besides the stack; see ``Engine``."""
         rings = Rings.between(search.first_ring, search.last_ring, search.ring_step)
         spectra = references * 2 * SAMPLE_BYTES * sum(rings.lengths)
+        if self._fast:
+            spectra = fast_bytes(rings, references, search) + self._threads * moment_bytes(rings) + rows * ROOM_BYTES
         sums = references * 8 * self.shape[1] * self.shape[2]
         return spectra + sums + rows * (ROW_BYTES + 4 * references) + self._threads * THREAD_BYTES
+
+    def prepared(self, references: Images, search: Search) -> Prepared:
+        """Return references made ready for fast searches of this stack."""
+        check_search(self.shape, references, search)
+        stack, means = self._stack(search)
+        place = Workplace(stack=stack, means=means, instructions=self._instructions, threads=self._threads)
+        return Prepared(references, search, _native_search(search), place)
 
     def score(self, references: Images, images: Indices, offsets_px: Offsets, search: Search) -> Images:
         """Return the best correlation of each row with each reference, shape (m, k); see ``Engine``."""
         check_rows(self.shape, images, offsets_px)
+        if self._fast:
+            return self.prepared(references, search).score(images, offsets_px)
         check_search(self.shape, references, search)
         scores = np.empty((len(images), len(references)), dtype=np.float32)
         stack, means = self._stack(search)
@@ -121,8 +149,10 @@ class NativeEngine:
     def match(self, references: Images, labels: Indices, images: Indices, offsets_px: Offsets, search: Search) -> Match:
         """Return the best pose of each row on the reference that its label names; see ``Engine``."""
         check_rows(self.shape, images, offsets_px)
-        check_search(self.shape, references, search)
         check_labels(labels, len(images), len(references))
+        if self._fast:
+            return self.prepared(references, search).match(labels, images, offsets_px)
+        check_search(self.shape, references, search)
         m = len(images)
         score, position = np.empty(m, dtype=np.float32), np.empty(m)
         trial, mirror = np.empty((m, 2), dtype=np.int32), np.empty(m, dtype=np.uint8)

@@ -76,9 +76,9 @@ class ReferenceEngine:
             for valid, _, trial in self._trials(images[rows], offsets_px[rows], search, rings):
                 for refs in _blocks(len(references), BLOCK_REFERENCES):
                     straight, mirrored = polar.correlate(coefficients[None, refs], trial[:, None], rings)
-                    peak = np.maximum(_peak(straight, search)[0], _peak(mirrored, search)[0])
-                    peak = peak if search.mirror else _peak(straight, search)[0]
-                    best = np.where(valid[:, None], np.maximum(result[rows, refs], peak), result[rows, refs])
+                    top = np.maximum(peak(straight, search)[0], peak(mirrored, search)[0])
+                    top = top if search.mirror else peak(straight, search)[0]
+                    best = np.where(valid[:, None], np.maximum(result[rows, refs], top), result[rows, refs])
                     result[rows, refs] = best
         return result.astype(np.float32)
 
@@ -135,11 +135,11 @@ class ReferenceEngine:
         best = _Best(np.full(n, -np.inf), np.zeros((n, 2)), np.zeros(n), np.zeros(n, dtype=bool))
         for valid, shift, trial in self._trials(images, offsets_px, search, rings):
             straight, mirrored = polar.correlate(coefficients, trial, rings)
-            q, at_q = _peak(straight, search)
-            t, at_t = _peak(mirrored, search)
+            q, at_q = peak(straight, search)
+            t, at_t = peak(mirrored, search)
             flip = (t > q) & search.mirror
             score = np.where(flip, t, q)
-            position = _refine(np.where(flip[:, None], mirrored, straight), np.where(flip, at_t, at_q), search)
+            position = refine(np.where(flip[:, None], mirrored, straight), np.where(flip, at_t, at_q), search)
             better = valid & (score >= best.score)
             best = _Best(
                 np.where(better, score, best.score),
@@ -159,7 +159,7 @@ def angle_stride(search: Search, longest: int) -> int:
     return max(1, int(search.angle_step_deg / 360.0 * longest)) if search.angle_step_deg > 0 else 1
 
 
-def _peak(curve: Float, search: Search) -> tuple[Float, Indices]:
+def peak(curve: Float, search: Search) -> tuple[Float, Indices]:
     """Return the largest value along the last axis and its index, the last of equal ones."""
     tried = curve[..., :: angle_stride(search, curve.shape[-1])]
     last = tried.shape[-1] - 1 - np.argmax(tried[..., ::-1], axis=-1)
@@ -167,7 +167,7 @@ def _peak(curve: Float, search: Search) -> tuple[Float, Indices]:
     return value, last * angle_stride(search, curve.shape[-1])
 
 
-def _refine(curve: Float, index: Indices, search: Search) -> Float:
+def refine(curve: Float, index: Indices, search: Search) -> Float:
     """Return the position of the peak at ``index`` between samples; the sample itself where angles are discrete."""
     if search.angle_step_deg > 0:
         return index.astype(np.float64)

@@ -63,7 +63,7 @@ struct Stack {
 struct Rows {
   const std::int64_t* image;
   const double* offset;   // [row][2], x, y
-  const int* reach;       // [row][4], trial steps towards -x, +x, -y, +y
+  const int* reach;       // [row][4], trial steps towards -x, +x, -y, +y; null for none
   const std::int64_t* label;
   const std::int64_t* order;  // the row that each position holds; null when rows are taken as they come
   std::int64_t count;
@@ -82,6 +82,8 @@ struct Placement {
   bool mirror;
 };
 
+struct FastKernels;
+
 struct Kernels {
   const char* name;
   int lanes;
@@ -97,6 +99,7 @@ struct Kernels {
                 void* scratch);
   // One image under a pose, written to out or added to sum (whichever is not null); line has 5 * box floats.
   void (*warp)(const float* image, int box, const Placement&, float* out, double* sum, float* line);
+  const FastKernels* fast;
 };
 
 namespace baseline { extern const Kernels kernels; }

@@ -1,7 +1,6 @@
 // The Python module cryoisac.engine._native: arrays in, arrays out; work shared among threads, the GIL released.
 
 #include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -10,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "arrays.hpp"
 #include "kernels.hpp"
 #include "parallel.hpp"
 #include "plan.hpp"
@@ -18,9 +18,6 @@ namespace nb = nanobind;
 
 namespace cryoisac {
 namespace {
-
-template <class T, int Dimensions>
-using Array = nb::ndarray<T, nb::ndim<Dimensions>, nb::c_contig, nb::device::cpu>;
 
 constexpr std::int64_t kChunk = 256;  // rows of one class that are added up in one go
 
@@ -46,11 +43,6 @@ std::vector<std::string> instruction_sets() {
   for (const Kernels* k : available()) names.emplace_back(k->name);
   return names;
 }
-
-struct Search {
-  Rings rings;
-  Options options;
-};
 
 Search make_search(Array<const double, 2> points, Array<const int, 1> lengths, Array<const double, 2> weights,
                    int last_radius, double step, int stride, bool refine, bool normalise, bool mirror) {
@@ -79,12 +71,7 @@ std::vector<int> furthest(const Rows& rows) {
 // One instruction set's kernels, behind arrays.
 class Engine {
  public:
-  explicit Engine(const std::string& name) {
-    for (const Kernels* k : available()) {
-      if (name == k->name) kernels_ = k;
-    }
-    if (!kernels_) throw std::invalid_argument("this processor or build has no instruction set named " + name);
-  }
+  explicit Engine(const std::string& name) : kernels_(kernels_named(name)) {}
 
   void score(const Search& search, Array<const float, 3> stack, Array<const float, 1> means,
              Array<const float, 3> references, Array<const std::int64_t, 1> images, Array<const double, 2> offsets,
@@ -171,10 +158,18 @@ class Engine {
     return panel;
   }
 
-  const Kernels* kernels_ = nullptr;
+  const Kernels* kernels_;
 };
 
 }  // namespace
+
+const Kernels* kernels_named(const std::string& name) {
+  for (const Kernels* k : available()) {
+    if (name == k->name) return k;
+  }
+  throw std::invalid_argument("this processor or build has no instruction set named " + name);
+}
+
 }  // namespace cryoisac
 
 NB_MODULE(_native, m) {
@@ -189,4 +184,5 @@ NB_MODULE(_native, m) {
       .def("match", &Engine::match, free)
       .def("total", &Engine::total, free)
       .def("warp", &Engine::warp, free);
+  bind_fast(m);
 }

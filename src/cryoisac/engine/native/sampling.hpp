@@ -184,7 +184,7 @@ double near_box(const Plan& plan, double offset) {
 }
 
 Lanes load_lanes(const Plan& plan, const Stack& stack, const Rows& rows, std::int64_t first) {
-  Lanes lanes;
+  Lanes lanes = {};
   for (int lane = 0; lane < kLanes; ++lane) {
     const std::int64_t at = first + lane < rows.count ? first + lane : rows.count - 1;
     const std::int64_t row = rows.order ? rows.order[at] : at;
@@ -193,6 +193,7 @@ Lanes load_lanes(const Plan& plan, const Stack& stack, const Rows& rows, std::in
     lanes.mean[lane] = plan.normalise ? stack.means[image] : 0.0f;
     lanes.centre_x[lane] = plan.box / 2 + near_box(plan, rows.offset[2 * row]);
     lanes.centre_y[lane] = plan.box / 2 + near_box(plan, rows.offset[2 * row + 1]);
+    if (!rows.reach) continue;
     lanes.left[lane] = rows.reach[4 * row], lanes.right[lane] = rows.reach[4 * row + 1];
     lanes.down[lane] = rows.reach[4 * row + 2], lanes.up[lane] = rows.reach[4 * row + 3];
   }

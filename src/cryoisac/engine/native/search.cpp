@@ -4,9 +4,11 @@
 //   z[k] = Y+ (X+ + i X-),  z[-k] = Y- (X- + i X+),  summed over rings,
 // has the straight correlation as the real part of its inverse transform and the mirrored one as the imaginary part.
 
+#include "fast.hpp"
 #include "fourier.hpp"
 #include "kernels.hpp"
 #include "lanes.hpp"
+#include "peaks.hpp"
 #include "sampling.hpp"
 
 namespace cryoisac::VARIANT {
@@ -89,21 +91,6 @@ void score(const Plan& plan, const Stack& stack, const Rows& rows, std::int64_t 
   }
 }
 
-// Position of the peak at an index between samples: least squares through seven values, the middle one taken off.
-double refine(const Plan& plan, const Complex* curve, int lane, int index, bool mirror) {
-  const int* place = plan.place[log2_of(plan.longest)];
-  double b[7];
-  for (int i = 0; i < 7; ++i) {
-    const Complex& z = curve[place[(index + i - 3) & (plan.longest - 1)]];
-    b[i] = mirror ? z.im[lane] : z.re[lane];
-  }
-  const double middle = b[3];
-  for (double& value : b) value -= middle;
-  const double slope = 49 * b[0] + 6 * b[1] - 21 * b[2] - 27 * b[4] - 6 * b[5] + 31 * b[6];
-  const double bend = 5 * b[0] - 3 * b[2] - 3 * b[4] + 5 * b[6];
-  return bend != 0 ? index + slope / (2 * bend) - 4 : index;
-}
-
 struct Best {
   float score = -__builtin_inff();
   double position = 0;
@@ -135,10 +122,9 @@ void keep_best(const Plan& plan, const Complex* curve, int x, int y, Ints valid,
 }
 
 // References one a lane, for a block whose rows have several.
-void mix(const Plan& plan, const float* const* panels, Pair* mixed) {
+void mix(int count, const float* const* panels, Floats* mixed) {
   constexpr int kStretch = 64;  // values of one lane at a time, so that what is written stays in the nearest cache
   float* out = reinterpret_cast<float*>(mixed);
-  const int count = 2 * plan.coefficients;
   for (int first = 0; first < count; first += kStretch) {
     const int end = first + kStretch < count ? first + kStretch : count;
     for (int lane = 0; lane < kLanes; ++lane) {
@@ -158,7 +144,7 @@ void match(const Plan& plan, const Stack& stack, const Rows& rows, std::int64_t 
     panels[lane] = panel + 2 * rows.label[rows.order[at]] * plan.coefficients;
     mixed |= panels[lane] != panels[0];
   }
-  if (mixed) mix(plan, panels, scratch.mixed);
+  if (mixed) mix(2 * plan.coefficients, panels, reinterpret_cast<Floats*>(scratch.mixed));
   const Floats* own = reinterpret_cast<const Floats*>(scratch.mixed);
   Best best[kLanes];
   each_trial(plan, lanes, scratch, [&](int x, int y, Ints valid, Floats scale) {
@@ -209,6 +195,6 @@ extern void warp(const float*, int, const Placement&, float*, double*, float*);
 
 #define NAME_OF(variant) #variant
 #define NAME(variant) NAME_OF(variant)
-extern const Kernels kernels = {NAME(VARIANT), kLanes, scratch_bytes, prepare, score, match, warp};
+extern const Kernels kernels = {NAME(VARIANT), kLanes, scratch_bytes, prepare, score, match, warp, &fast_kernels};
 
 }  // namespace cryoisac::VARIANT

@@ -1,0 +1,28 @@
+// What the parts of the Python module share.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <string>
+
+#include "kernels.hpp"
+#include "plan.hpp"
+
+namespace cryoisac {
+
+template <class T, int Dimensions>
+using Array = nanobind::ndarray<T, nanobind::ndim<Dimensions>, nanobind::c_contig, nanobind::device::cpu>;
+
+struct Search {
+  Rings rings;
+  Options options;
+};
+
+// The kernels of an instruction set; throws where it is unknown or does not run here.
+const Kernels* kernels_named(const std::string& name);
+
+// Adds the fast search to the module.
+void bind_fast(nanobind::module_& module);
+
+}  // namespace cryoisac
