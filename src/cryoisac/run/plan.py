@@ -132,8 +132,7 @@ def _check_radius(geometry: Geometry, settings: Isac) -> None:
 
 def _memory_bytes(n: int, k: int, geometry: Geometry, settings: Isac) -> int:
     """Return the most memory taken at once: images, score tables, rows and averages of the stability test."""
-    side = geometry.target_box_px if settings.skip_prealignment else max(geometry.target_box_px, geometry.shrunk_box_px)
-    pixels, scores, rows = n * side**2 * 4 * 2, n * k * (4 + 8), n * settings.stab_ali * 200
+    pixels, scores, rows = n * geometry.target_box_px**2 * 4, n * k * (4 + 8), n * settings.stab_ali * 200
     averages = k * settings.stab_ali * geometry.target_box_px**2 * (4 + 8)
     return int(pixels + scores + rows + averages + (1 << 28))
 
