@@ -3,6 +3,8 @@
 A *triple* is one row at one trial shift on one reference, all angles and both mirrors. A row's own cost is what one
 shift takes before any reference: sampling and transforming its rings (and, in ``match``, its one reference).
 
+The two modes are compared on averages of a simulated molecule, low-passed as in the first and the last rounds of a run.
+
     python benchmarks/bench_engine.py [--threads 1] [--instructions avx2] [--repeats 3] [--json results.json]
 """
 
@@ -12,6 +14,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +23,22 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the machine's rate of one 
 import numpy as np
 
 from cryoisac.engine.contract import Search
-from cryoisac.engine.native import NativeEngine, instruction_set, instruction_sets
+from cryoisac.engine.native import MODES, NativeEngine, instruction_set, instruction_sets
 from cryoisac.engine.reference import ReferenceEngine
 from cryoisac.model.poses import Poses
+from cryoisac.ops.filters import tangent_lowpass
+from cryoisac.ops.polar import Rings
+from cryoisac.simulate.density import procedural
+from cryoisac.simulate.projection import Projector, orientation
 
 SIZES = ((76, 29), (90, 36))
 REFERENCES = (1, 10, 50, 200)
 RANGES_px = (1, 2, 3)
 ROWS = 256
 MEMBERS = 20  # rows of a class in ``match``
+CUTOFFS, FALLOFF = (0.2, 0.45), 0.2  # of averages, when modes are compared
+SNR, VIEWS, AVERAGED = 0.1, 100, 50
+PREPARED = (10, 100, 300)
 
 
 def fastest_s(work: Callable[[], Any], repeats: int) -> float:
@@ -89,6 +99,81 @@ def total_us(engine: NativeEngine, repeats: int) -> float:
     return fastest_s(lambda: engine.total(rows // MEMBERS, rows, poses, n // MEMBERS + 1), repeats) / n * 1e6
 
 
+def averages(box: int, n: int) -> Any:
+    """Return ``n`` averages of views of a molecule, with the noise that AVERAGED images leave."""
+    rng = np.random.default_rng(5)
+    tilt = np.degrees(np.arccos(rng.uniform(-1, 1, n)))
+    views = orientation(rng.uniform(0, 360, n), tilt, np.zeros(n))
+    clean = Projector(procedural(box_px=box, pixel_size_A=4.0, seed=0), box_px=box, pixel_size_A=4.0).project(views)
+    noise = clean.std() / np.sqrt(SNR * AVERAGED)
+    return (clean + noise * rng.standard_normal(clean.shape)).astype(np.float32)
+
+
+def products_us(coefficients: int, angles: int, gflops: float) -> float:
+    """Return how long a triple's sums and transform take at a rate: 8 flops a coefficient, 5 n log2 n a transform."""
+    return float(8 * coefficients + 5 * angles * np.log2(angles)) / gflops / 1e3
+
+
+def compare(
+    engines: tuple[NativeEngine, NativeEngine], references: Any, search: Search, repeats: int
+) -> dict[str, Any]:
+    """Return what both modes take for one search, and the preparation of the fast one."""
+    exact, fast = engines
+    n, rng = exact.shape[0], np.random.default_rng(6)
+    rows, zero, offsets = np.arange(n), np.zeros(n, dtype=np.int64), rng.uniform(-1, 1, (n, 2))
+    triples = n * VIEWS * (2 * int(search.x_range_px) + 1) ** 2
+    few, one = references[:VIEWS], references[:1]
+    ready, alone = fast.prepared(few, search), fast.prepared(one, search)
+    score_s = (
+        fastest_s(lambda: exact.score(few, rows, offsets, search), repeats),
+        fastest_s(lambda: ready.score(rows, offsets), repeats),
+    )
+    match_s = (
+        fastest_s(lambda: exact.match(one, zero, rows, offsets, search), repeats),
+        fastest_s(lambda: alone.match(zero, rows, offsets), repeats),
+    )
+    rings = Rings.between(search.first_ring, search.last_ring, search.ring_step)
+    return {
+        "range_px": search.x_range_px,
+        "coefficients": (sum(length // 2 + 1 for length in rings.lengths), ready.basis.size),
+        "angles": (rings.longest, ready.angles),
+        "triple_us": [s / triples * 1e6 for s in score_s],
+        "match_us": [s / n * 1e6 for s in match_s],
+        "prepare_ms": {
+            k: fastest_s(partial(fast.prepared, references[:k], search), repeats) * 1e3 for k in (1, *PREPARED)
+        },
+    }
+
+
+def compare_all(images: Any, radius: int, given: argparse.Namespace, gflops: float) -> list[dict[str, Any]]:
+    """Return the comparison of modes for references as in the first and last rounds, and two shift ranges."""
+    exact, fast = (NativeEngine(images, given.threads, instructions=given.instructions, mode=mode) for mode in MODES)
+    drawn, results = averages(images.shape[1], max(PREPARED)), []
+    for cutoff in CUTOFFS:
+        references = tangent_lowpass(drawn, cutoff, FALLOFF).astype(np.float32)
+        for reach in (1, 3):
+            search = Search(last_ring=radius, x_range_px=reach, y_range_px=reach, normalise_rings=True)
+            r = compare((exact, fast), references, search, given.repeats)
+            bounds = map(partial(products_us, gflops=gflops), r["coefficients"], r["angles"])
+            r["of_bound"] = [t / b for t, b in zip(r["triple_us"], bounds, strict=True)]
+            results.append({"cutoff": cutoff, **r})
+    return results
+
+
+def print_modes(results: list[dict[str, Any]]) -> None:
+    """Print exact beside fast."""
+    print(f"exact / fast, {VIEWS} references (score) and one (match); times the bound by sgemm; to prepare, ms")
+    print("FL/FH range  coefficients    angles    a triple, us  ratio  times bound  match, us a row   ratio  prepare")
+    for r in results:
+        costs = "  ".join(f"{k}: {v:.1f}" for k, v in r["prepare_ms"].items())
+        print(
+            f"{r['cutoff']:5} {r['range_px']:5}   {r['coefficients'][0]:5} / {r['coefficients'][1]:4}"
+            f"  {r['angles'][0]:3} / {r['angles'][1]:3}  {r['triple_us'][0]:.3f} / {r['triple_us'][1]:.3f}"
+            f"  {r['triple_us'][0] / r['triple_us'][1]:5.1f}  {r['of_bound'][0]:.2f} / {r['of_bound'][1]:.2f}"
+            f"  {r['match_us'][0]:7.1f} / {r['match_us'][1]:5.1f}  {r['match_us'][0] / r['match_us'][1]:6.1f}  {costs}"
+        )
+
+
 def main() -> None:
     """Measure, print a table, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -119,6 +204,8 @@ def main() -> None:
             print(f"{box:17} {radius:6} {reach:5} {costs}   {scores}")
             size["ranges"].append(r)
         print(f"{box:17} definition {size['definition_us']:.0f} a triple; total {size['total_us']:.1f} an image")
+        size["modes"] = compare_all(images, radius, given, found["sgemm_gflops"])
+        print_modes(size["modes"])
         found[f"{box}/{radius}"] = size
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")

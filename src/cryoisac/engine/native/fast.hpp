@@ -18,8 +18,8 @@ struct Basis {
   const int* start;           // [kept + 1] its first coefficient
   const float* functions;     // [coefficient][ring], rings that lack the order left out
   const int* first;           // [kept] where the functions of the order begin
-  // Where the values of a spectrum are among products: 2 i and 2 i + 1 for the i-th order kept and its negative, 2 orders
-  // for none.
+  // Where the values of a spectrum are among products: 2 i and 2 i + 1 for the i-th order kept and its negative,
+  // 2 orders for none.
   const int* source;          // [angles]
   const int* source_longest;  // [longest]
   const float* turns;         // [longest][2]: cos, sin of the angles
