@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from cryoisac.cluster import isac
+from cryoisac.engine.native import default_threads
 from cryoisac.errors import RunError
 from cryoisac.products.averages import ordered, write_average_table, write_averages, write_chains
 from cryoisac.products.ordering import Ordering, order_averages
 from cryoisac.products.tables import total_poses, write_classified, write_ledger, write_original_tables
 from cryoisac.report.html import write_report
 from cryoisac.run.directory import RunDirectory
-from cryoisac.run.opening import Run, begin, default_threads, finished_before, plan_run, restart_at, say_plan
+from cryoisac.run.opening import Run, begin, finished_before, plan_run, restart_at, say_plan
 from cryoisac.run.pipeline import play, prealignment_shifts_px
 from cryoisac.run.progress import Logged, Progress, Silent
 from cryoisac.settings import Isac

@@ -1,7 +1,5 @@
 """Multireference alignment with classes of equal size: score, assign, pose, average."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
@@ -14,28 +12,6 @@ from cryoisac.ops.masks import circle, normalise_inside
 from cryoisac.ops.polar import Rings, sample
 
 Offsets = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Classified:
-    """Images in classes, after one pass.
-
-    Parameters
-    ----------
-    labels : ndarray, shape (n,), int64
-        The class of each image.
-    poses : Poses
-        Poses on the class averages.
-    score : ndarray, shape (n,), float32
-        Correlation of each image with the reference of its class.
-    averages : ndarray, shape (k, h, w), float32
-        New class averages, low-passed.
-    """
-
-    labels: Indices
-    poses: Poses
-    score: npt.NDArray[np.float32]
-    averages: Images
 
 
 def search_centres_px(poses: Poses, box_px: int, last_ring: int) -> Offsets:

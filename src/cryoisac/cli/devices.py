@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import click
 
-from cryoisac.engine.native import INSTRUCTIONS, instruction_set, instruction_sets
-from cryoisac.run.opening import default_threads
+from cryoisac.engine.native import INSTRUCTIONS, default_threads, instruction_set, instruction_sets
 from cryoisac.run.plan import available_memory_bytes, size
 from cryoisac.settings import Isac
 

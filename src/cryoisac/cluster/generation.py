@@ -22,6 +22,18 @@ SETTLED_AGREEMENT = 0.5
 SETTLED_CHANGE = 0.05
 
 
+def search_of(settings: Isac) -> Search:
+    """Return the shift grid and rings that settings name."""
+    return Search(
+        first_ring=settings.ir,
+        last_ring=settings.target_radius,
+        ring_step=settings.rs,
+        x_range_px=settings.xr,
+        y_range_px=settings.y_range_px,
+        step_px=settings.ts,
+    )
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Bench:
     """What a generation works with.
@@ -49,15 +61,7 @@ class Bench:
     @property
     def search(self) -> Search:
         """The shift grid and rings of the settings."""
-        s = self.settings
-        return Search(
-            first_ring=s.ir,
-            last_ring=s.target_radius,
-            ring_step=s.rs,
-            x_range_px=s.xr,
-            y_range_px=s.y_range_px,
-            step_px=s.ts,
-        )
+        return search_of(self.settings)
 
     @property
     def refinement(self) -> Refinement:

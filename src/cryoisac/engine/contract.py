@@ -50,11 +50,6 @@ class Search:
     mirror: bool = True
     angle_step_deg: float = 0.0
 
-    @property
-    def margin_px(self) -> int:
-        """Pixels that a disc of ``last_ring`` needs around it besides itself."""
-        return 2
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Match:
@@ -181,13 +176,17 @@ def search_limits(offsets_px: Offsets, box_px: int, search: Search) -> npt.NDArr
     -----
     As SPARX's ``search_range``.
     """
+    reach = np.array([search.x_range_px, search.x_range_px, search.y_range_px, search.y_range_px])
+    limits: Offsets = np.minimum(reach, room_px(offsets_px, box_px, search.last_ring))
+    return limits
+
+
+def room_px(offsets_px: Offsets, box_px: int, last_ring: int) -> Offsets:
+    """Return how far each row's centre may move towards -x, +x, -y, +y with all rings inside, shape (m, 4), >= 0."""
     centre = box_px // 2
-    limits = np.empty((len(offsets_px), 4))
-    for axis, reach in enumerate((search.x_range_px, search.y_range_px)):
-        o = offsets_px[:, axis]
-        limits[:, 2 * axis] = np.minimum(reach, centre + o - search.last_ring - 1)
-        limits[:, 2 * axis + 1] = np.minimum(reach, box_px - 1 - centre - o - search.last_ring)
-    return np.maximum(limits, 0.0)
+    below = centre + offsets_px - last_ring - 1
+    above = box_px - 1 - centre - offsets_px - last_ring
+    return np.maximum(np.stack((below, above), axis=-1).reshape(-1, 4), 0.0)
 
 
 def largest_offset_px(box_px: int, last_ring: int) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoisac.engine import _native, shifted
-from cryoisac.engine.contract import Images, Indices, Match, Offsets, Search, found_poses
+from cryoisac.engine.contract import Images, Indices, Match, Offsets, Search, found_poses, room_px
 from cryoisac.engine.radial import radial_basis
 from cryoisac.engine.reference import angle_stride
 from cryoisac.ops.polar import Rings
@@ -122,7 +122,7 @@ class Prepared:
         return Match(poses=found_poses(offsets_px, moves, angle, mirror.astype(bool)), score=score)
 
     def _room(self, offsets_px: Offsets) -> Offsets:
-        return shifted.room_px(offsets_px, self._place.stack.shape[1], self._search.last_ring)
+        return room_px(offsets_px, self._place.stack.shape[1], self._search.last_ring)
 
     def _rows(self, images: Indices, offsets_px: Offsets) -> tuple[Images, Float32, Indices, Offsets, Float32]:
         return (

@@ -17,6 +17,7 @@ from cryoisac.engine.contract import (
     check_rows,
     check_search,
     found_poses,
+    room_px,
 )
 from cryoisac.engine.reference import ReferenceEngine, peak, refine
 from cryoisac.ops import polar
@@ -66,7 +67,7 @@ class FastReferenceEngine(ReferenceEngine):
             best = _Trial(*(np.where(better, new, old) for new, old in pairs))
         angle = best.position * 360.0 / rings.longest
         moves = shifted.confined(
-            shifted.moves_px(angle, shift, best.mirror), shifted.room_px(offsets_px, self.shape[1], search.last_ring)
+            shifted.moves_px(angle, shift, best.mirror), room_px(offsets_px, self.shape[1], search.last_ring)
         )
         return Match(poses=found_poses(offsets_px, moves, angle, best.mirror), score=best.score.astype(np.float32))
 
@@ -89,7 +90,7 @@ class FastReferenceEngine(ReferenceEngine):
         self, spectra: Complex, rows: Complex, offsets_px: Offsets, d: Float, search: Search, rings: Rings
     ) -> _Trial:
         """Return the peaks of rows on references, one each or one for all, that are shifted by d."""
-        room = shifted.room_px(offsets_px, self.shape[1], search.last_ring)[:, None]
+        room = room_px(offsets_px, self.shape[1], search.last_ring)[:, None]
         angle = np.arange(rings.longest) * 360.0 / rings.longest
         curves = polar.correlate(spectra, rows, rings)
         open_to = [

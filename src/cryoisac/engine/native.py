@@ -90,7 +90,7 @@ class NativeEngine:
         if mode not in MODES:
             raise SettingError("mode", f"{mode!r}: must be one of {', '.join(MODES)}")
         self._fast = mode == "fast"
-        self._threads = threads if threads is not None else _processors()
+        self._threads = threads if threads is not None else default_threads()
         if self._threads < 1:
             raise SettingError("threads", f"{threads}: must be at least 1")
         self._instructions = _chosen(instructions) if instructions else instruction_set()
@@ -221,8 +221,8 @@ class NativeEngine:
         return np.column_stack((np.cos(angle), np.sin(angle), shift, poses.mirror))
 
 
-def _processors() -> int:
-    """Return how many processors this process may use."""
+def default_threads() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

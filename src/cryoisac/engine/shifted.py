@@ -24,14 +24,6 @@ def trial_reach(search: Search) -> tuple[int, int]:
     return max(nx, 0), max(ny, 0)
 
 
-def room_px(offsets_px: Offsets, box_px: int, last_ring: int) -> Offsets:
-    """Return how far each row's centre may move towards -x, +x, -y, +y with all rings inside, shape (m, 4), >= 0."""
-    centre = box_px // 2
-    below = centre + offsets_px - last_ring - 1
-    above = box_px - 1 - centre - offsets_px - last_ring
-    return np.maximum(np.stack((below, above), axis=-1).reshape(-1, 4), 0.0)
-
-
 def moves_px(angle_deg: npt.ArrayLike, shift_px: npt.ArrayLike, mirror: npt.ArrayLike) -> Offsets:
     """Return how a centre moves, s = -R(-a) M^m d, when the reference is shifted by d instead, shape (..., 2).
 

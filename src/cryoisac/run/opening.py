@@ -1,6 +1,5 @@
 """A run before it begins: read the particles, plan, refuse what cannot be, say what will be done."""
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,11 +77,6 @@ class Run:
     def make_engine(self, images: Images) -> Engine:
         """Return the engine that holds ``images``."""
         return NativeEngine(images, threads=self.threads)
-
-
-def default_threads() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def finished_before(directory: RunDirectory, path: Path, settings: Isac) -> dict[str, Any] | None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from cryoisac.align import prealignment
-from cryoisac.cluster.generation import cutoffs
-from cryoisac.engine.contract import Engine, Images, Indices, Search
+from cryoisac.cluster.generation import cutoffs, search_of
+from cryoisac.engine.contract import Engine, Images, Indices
 from cryoisac.errors import DataError, SettingError
 from cryoisac.model.particles import Particles
 from cryoisac.ops.radius import estimate_radius
@@ -229,14 +229,7 @@ def seconds_a_round(plan: Plan, make_engine: Callable[[Images], Engine]) -> floa
     noise = np.random.default_rng(0).normal(size=(PROBE_IMAGES, box, box)).astype(np.float32)
     engine, rows = make_engine(noise), np.arange(PROBE_IMAGES)
     centred, one = np.zeros((PROBE_IMAGES, 2)), np.zeros(PROBE_IMAGES, dtype=np.int64)
-    search = Search(
-        first_ring=s.ir,
-        last_ring=s.target_radius,
-        ring_step=s.rs,
-        x_range_px=s.xr,
-        y_range_px=s.y_range_px,
-        step_px=s.ts,
-    )
+    search = search_of(s)
     aligning = _seconds(lambda: engine.match(noise[:1], one, rows, centred, search)) / PROBE_IMAGES
     scoring = _seconds(lambda: engine.score(noise[:PROBE_REFERENCES], rows, centred, search)) / PROBE_IMAGES
     a_reference = max(scoring - aligning, 0.0) / (PROBE_REFERENCES - 1)

@@ -23,7 +23,7 @@ from cryoisac.ops import fourier
 from cryoisac.ops.ctf import phase_flip
 from cryoisac.ops.masks import circle, normalise_inside
 from cryoisac.ops.normalise import subtract_background, working_images
-from cryoisac.ops.resample import resample
+from cryoisac.ops.resample import resample, resampled_box
 from cryoisac.run.progress import Progress
 
 BLOCK_BYTES = 1 << 20  # of input; flipping phases takes about fifty times as much a thread
@@ -58,7 +58,7 @@ class Geometry:
     @property
     def shrunk_box_px(self) -> int:
         """Side of a whole input image in working pixels."""
-        return int(self.box_px * self.ratio + 0.5)
+        return resampled_box(self.box_px, self.ratio)
 
 
 def blocks(index: Indices, box_px: int) -> Iterator[Indices]:
