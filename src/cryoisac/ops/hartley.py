@@ -1,0 +1,165 @@
+r"""Images on rings in Fourier space, as real numbers: the Hartley transform, cas = cos + sin.
+
+A real image's Hartley transform H = Re X + Im X holds all of its Fourier transform X, because Re X is even and Im X is
+odd, and :math:`\sum H_A H_B = \mathrm{Re} \sum X_A^* X_B` over whole rings. So its rings are real rings like those of
+an image: they turn with it, correlate like them, and go through the same kernels.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from cryoisac.ops.polar import Float, Rings
+
+FEWEST_BEYOND = 4  # orders that a ring can hold beyond those that its circumference gives to a full support
+Float32 = npt.NDArray[np.float32]
+
+
+def transform_rings(last: int, *, first: int, box_px: int, support_px: float) -> Rings:
+    """Return the rings first ... last of the transform of images that vanish beyond a radius.
+
+    Ring k of an image of side n that vanishes beyond radius s carries the angular orders up to about 2 pi k s / n; it
+    gets the smallest power of two of samples that holds these and four more.
+
+    Parameters
+    ----------
+    last, first : int
+        Outermost and innermost ring, in Fourier pixels.
+    box_px : int
+        Side n of the images.
+    support_px : float
+        Radius s.
+    """
+    radii = tuple(range(first, last + 1))
+    orders = (int(np.ceil(2 * np.pi * k * support_px / box_px)) + FEWEST_BEYOND for k in radii)
+    return Rings(radii=radii, lengths=tuple(1 << int(2 * m - 1).bit_length() for m in orders))
+
+
+def ring_transform(images: npt.ArrayLike, rings: Rings, *, block: int = 4096) -> Float32:
+    r"""Return the Hartley transform of images on rings.
+
+    .. math:: H(k, \varphi) = \frac{1}{n} \sum_p x(p)\, \mathrm{cas}(-2 \pi\, \kappa \cdot p / n), \quad
+        \kappa = k (\sin \varphi, \cos \varphi), \quad \mathrm{cas} = \cos + \sin
+
+    Parameters
+    ----------
+    images : array_like, shape (n, h, h)
+        Images; their centre pixel h // 2 is the origin.
+    rings : Rings
+        Rings, radii in Fourier pixels.
+    block : int
+        Samples worked out at once.
+
+    Returns
+    -------
+    ndarray, shape (n, samples), float32
+        Samples, ring after ring. White noise of unit variance has unit variance here.
+
+    Notes
+    -----
+    A sum over pixels, no interpolation. The half turn about the centre splits an image into an even part, which has the
+    cosines, and an odd one, which has the sines, so that half of the pixels give half of the samples.
+    """
+    pixels = np.asarray(images, dtype=np.float32)
+    side = pixels.shape[-1]
+    even, odd, points = _parts(pixels)
+    result = np.empty((len(pixels), sum(rings.lengths)), dtype=np.float32)
+    here, there = _half_rings(rings)
+    for part in (slice(i, i + block) for i in range(0, len(here), block)):
+        phase = (-2 * np.pi / side) * (points @ rings.points_px[here[part]].T)
+        real = even @ (np.cos(phase) / side).astype(np.float32)
+        imaginary = odd @ (np.sin(phase) / side).astype(np.float32)
+        result[:, here[part]], result[:, there[part]] = real + imaginary, real - imaginary
+    return result
+
+
+def _parts(pixels: Float32) -> tuple[Float32, Float32, Float]:
+    """Return the even and the odd part of images on one half of their pixels, (n, p) each, and these points (p, 2)."""
+    n, side, _ = pixels.shape
+    centre = side // 2
+    y, x = np.mgrid[:side, :side] - centre
+    first = (y > 0) | ((y == 0) & (x >= 0))
+    partner_y, partner_x = centre - y, centre - x
+    inside = (partner_y < side) & (partner_x < side)
+    alone = ~inside
+    used = np.flatnonzero((first & inside) | alone)
+    flat = pixels.reshape(n, -1)
+    own = flat[:, used]
+    opposite = np.where(inside, partner_y * side + partner_x, 0).ravel()[used]
+    other = np.where(inside.ravel()[used], flat[:, opposite], np.float32(0))
+    itself = (x.ravel()[used] == 0) & (y.ravel()[used] == 0)
+    even = np.where(itself, own, own + other)
+    return even, own - other, np.stack((x.ravel()[used], y.ravel()[used]), axis=-1).astype(np.float64)
+
+
+def _half_rings(rings: Rings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the samples on the first half turn of every ring, and those opposite."""
+    starts = np.concatenate(([0], np.cumsum(rings.lengths)[:-1]))
+    here = np.concatenate([start + np.arange(n // 2) for start, n in zip(starts, rings.lengths, strict=True)])
+    return here, here + np.concatenate([np.full(n // 2, n // 2) for n in rings.lengths])
+
+
+def opposite(samples: npt.NDArray[np.floating], rings: Rings) -> npt.NDArray[np.floating]:
+    """Return rings turned by 180 degrees, shape (..., samples)."""
+    parts, start = [], 0
+    for n in rings.lengths:
+        parts.append(np.roll(samples[..., start : start + n], n // 2, axis=-1))
+        start += n
+    return np.concatenate(parts, axis=-1)
+
+
+def moved(samples: npt.NDArray[np.floating], shift_px: npt.ArrayLike, rings: Rings, box_px: int) -> Float:
+    r"""Return the rings of images moved by a shift.
+
+    .. math:: H'(\kappa) = \cos\alpha\, H(\kappa) - \sin\alpha\, H(-\kappa), \quad \alpha = 2 \pi\, \kappa \cdot d / n
+
+    Parameters
+    ----------
+    samples : ndarray, shape (..., samples)
+        Rings of the Hartley transform.
+    shift_px : array_like, shape (..., 2)
+        Shifts d = (x, y), which broadcast against the leading axes.
+    rings : Rings
+        Their rings.
+    box_px : int
+        Side n of the images.
+    """
+    alpha = (2 * np.pi / box_px) * (np.asarray(shift_px, dtype=np.float64) @ rings.points_px.T)
+    result: Float = np.cos(alpha) * samples - np.sin(alpha) * opposite(samples, rings)
+    return result
+
+
+def ring_power(samples: npt.NDArray[np.floating], rings: Rings) -> Float:
+    """Return the mean square of each ring, shape (..., r)."""
+    starts = np.concatenate(([0], np.cumsum(rings.lengths)[:-1]))
+    power: Float = np.add.reduceat(np.square(samples, dtype=np.float64), starts, axis=-1) / np.array(rings.lengths)
+    return power
+
+
+def to_image(samples: npt.ArrayLike, rings: Rings, box_px: int) -> Float32:
+    r"""Return the images whose transform on rings is given, and 0 off them.
+
+    .. math:: x(p) = \frac{1}{n} \sum_k \frac{2 \pi k}{N_k} \sum_\varphi H(k, \varphi)\, \mathrm{cas}(-2\pi\kappa\cdot p/n)
+
+    Parameters
+    ----------
+    samples : array_like, shape (n, samples)
+        Rings.
+    rings : Rings
+        Their rings.
+    box_px : int
+        Side of the images.
+
+    Returns
+    -------
+    ndarray, shape (n, box_px, box_px), float32
+        The adjoint of ``ring_transform`` under the area of samples: its inverse, but for what the rings miss.
+    """
+    weight = np.repeat(rings.sample_weights, rings.lengths)
+    weighted = (np.asarray(samples, dtype=np.float64) * weight).astype(np.float32)
+    y, x = np.mgrid[:box_px, :box_px] - box_px // 2
+    points = np.stack((x.ravel(), y.ravel()), axis=-1).astype(np.float64)
+    image = np.empty((len(weighted), len(points)), dtype=np.float32)
+    for part in (slice(i, i + 1024) for i in range(0, len(points), 1024)):
+        phase = (-2 * np.pi / box_px) * (points[part] @ rings.points_px.T)
+        image[:, part] = weighted @ ((np.cos(phase) + np.sin(phase)) / box_px).T.astype(np.float32)
+    return image.reshape(-1, box_px, box_px)
