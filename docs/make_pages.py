@@ -44,8 +44,11 @@ What is projected comes from elsewhere:
 | flag | meaning |
 |---|---|
 | `--map FILE` | Density to project, MRC. Without it or `--pdb` a ribosome-like molecule is made up. |
-| `--map-pixel-size X` | Pixel size of the map in Å, where its header is wrong. |
+| `--map-pixel-size X` | Pixel size of the maps in Å, where their headers are wrong. |
 | `--pdb FILE` | Atoms to project, PDB or mmCIF. |
+
+`--map` and `--pdb` may be given several times: the molecules are mixed in equal numbers, maps first, each with views of
+its own and the same SNR.
 """
 
 CONVENTIONS = """# Conventions

@@ -223,6 +223,26 @@ class Simulation(Settings):
             choices=("discrete", "uniform", "preferred"),
         ),
     ] = "discrete"
+    shares: Annotated[
+        str | None,
+        Setting(
+            "Percentages of the first discrete views, such as 50,1; the other views share the rest.",
+            automatic="equal numbers",
+        ),
+    ] = None
+    filament: Annotated[
+        bool,
+        Setting("Simulate segments of a filament; views are azimuths about its axis."),
+    ] = False
+    psi_prior_error: Annotated[
+        float,
+        Setting(
+            "Standard deviation of the error of a filament's in-plane angle in the table.",
+            "deg",
+            at_least=0,
+            at_most=90,
+        ),
+    ] = 5.0
     box: Annotated[int, Setting("Side of the images.", "px", at_least=16, at_most=4096)] = 90
     pixel_size: Annotated[float, Setting("Pixel size of the images.", "Å", at_least=0.1, at_most=50)] = 5.0
     snr: Annotated[
@@ -258,3 +278,28 @@ class Simulation(Settings):
             )
         if 2 * self.max_shift >= self.box:
             raise SettingError("--max-shift", f"is {self.max_shift:g} px, beyond the edge of {self.box} px images")
+        if self.distribution != "discrete" and (self.shares or self.filament):
+            raise SettingError("--distribution", f"is {self.distribution}; --shares and --filament need discrete views")
+        self._check_shares()
+
+    @property
+    def view_shares(self) -> tuple[float, ...]:
+        """Share of each discrete view among the particles, summing to 1."""
+        given = tuple(float(word) / 100 for word in self.shares.split(",")) if self.shares else ()
+        others = self.views - len(given)
+        return given + others * ((1 - sum(given)) / max(others, 1),)
+
+    def _check_shares(self) -> None:
+        try:
+            shares = self.view_shares
+        except ValueError:
+            raise SettingError("--shares", f"is {self.shares}; give percentages between commas, as 50,1") from None
+        if len(shares) > self.views:
+            raise SettingError(
+                "--shares", f"names {len(shares)} views of {self.views}; leave some out or raise --views"
+            )
+        if not min(shares) > 0 or abs(sum(shares) - 1) > 1e-6:
+            raise SettingError(
+                "--shares",
+                f"is {self.shares}; give positive percentages that leave some for the views not named, or sum to 100",
+            )

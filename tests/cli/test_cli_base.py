@@ -109,7 +109,7 @@ def test_simulate_then_score(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["simulate", "OUT", "--box", "two"], 2, "'two' is not a valid integer"),
         (["simulate", "OUT", "--map", "/no/map.mrc"], 1, "/no/map.mrc: No such file or directory"),
         (["simulate", "OUT", "--map-pixel-size", "2"], 1, "has no meaning without --map"),
-        (["simulate", "OUT", "--map", "a", "--pdb", "b"], 1, "cannot be given together"),
+        (["simulate", "OUT", "--filament", "--pdb", "b"], 1, "is made up; leave out"),
         (["score", "/no/run", "/no/truth.csv"], 1, "/no/truth.csv: No such file or directory"),
     ],
 )

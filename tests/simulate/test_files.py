@@ -38,7 +38,7 @@ def test_known_truth_star_file_reads_back(folder: Path) -> None:
     truth = draw(SETTINGS)
     assert len(particles) == 40
     pixels = np.concatenate(
-        list(ParticleImages(procedural(box_px=32, pixel_size_A=5.0, seed=4), SETTINGS, truth).blocks())
+        list(ParticleImages([procedural(box_px=32, pixel_size_A=5.0, seed=4)], SETTINGS, truth).blocks())
     )
     np.testing.assert_allclose(particles.read(np.arange(40)), pixels, atol=1e-5)
     assert particles.ctf is not None
@@ -66,7 +66,7 @@ def test_definition_truth_columns(folder: Path) -> None:
     """Definition: the columns, their order, and what stands where there is nothing."""
     truth = _truth(folder)
     assert ",".join(truth) == (
-        "index,image,view,junk,angle_deg,shift_x_px,shift_y_px,mirror,rot_deg,tilt_deg,psi_deg,"
+        "index,image,view,molecule,junk,angle_deg,shift_x_px,shift_y_px,mirror,rot_deg,tilt_deg,psi_deg,"
         "defocus_u_A,defocus_v_A,defocus_angle_deg,contrast"
     )
     drawn = draw(SETTINGS)

@@ -17,45 +17,60 @@ from cryoisac.simulate.files import Simulated, simulate
 
 @click.command("simulate")
 @click.argument("out_dir", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--map", "map_file", type=click.Path(path_type=Path), metavar="FILE", help="Density to project, MRC.")
+@click.option(
+    "--map",
+    "map_files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Density to project, MRC; give several for a mixture.",
+)
 @click.option(
     "--map-pixel-size",
     type=click.FloatRange(min=0, min_open=True),
     metavar="X",
-    help="Pixel size of the map in Å, where its header is wrong.",
+    help="Pixel size of the maps in Å, where their headers are wrong.",
 )
 @click.option(
-    "--pdb", "pdb_file", type=click.Path(path_type=Path), metavar="FILE", help="Atoms to project, PDB or mmCIF."
+    "--pdb",
+    "pdb_files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Atoms to project, PDB or mmCIF; give several for a mixture.",
 )
 @settings_options(Simulation)
 def command(
-    out_dir: Path, map_file: Path | None, map_pixel_size: float | None, pdb_file: Path | None, **options: Any
+    out_dir: Path,
+    map_files: tuple[Path, ...],
+    map_pixel_size: float | None,
+    pdb_files: tuple[Path, ...],
+    **options: Any,
 ) -> None:
     """Make particle images whose classes and poses are known.
 
     Writes particles.mrcs and particles.star, truth.csv and simulation.json into OUT_DIR. Without --map or --pdb a
-    ribosome-like molecule is made up. Same seed, same images.
+    ribosome-like molecule is made up. Several of them, maps first, are mixed in equal numbers, each with views of its
+    own and the same SNR. Same seed, same images.
     """
     settings = from_options(Simulation, options)
-    particle = _density(map_file, map_pixel_size, pdb_file, settings)
+    molecules = _densities(map_files, map_pixel_size, pdb_files, settings)
     with _progress() as on_progress:
-        made = simulate(out_dir, settings, density=particle, on_progress=on_progress)
+        made = simulate(out_dir, settings, densities=molecules, on_progress=on_progress)
     click.echo(_summary(made, settings))
 
 
-def _density(
-    map_file: Path | None, map_pixel_size: float | None, pdb_file: Path | None, settings: Simulation
-) -> density.Density | None:
-    if map_file and pdb_file:
-        raise SettingError("--map", "cannot be given together with --pdb; leave one of them out")
-    if map_pixel_size and not map_file:
+def _densities(
+    map_files: tuple[Path, ...], map_pixel_size: float | None, pdb_files: tuple[Path, ...], settings: Simulation
+) -> list[density.Density]:
+    if settings.filament and (map_files or pdb_files):
+        raise SettingError("--filament", "is made up; leave out --map and --pdb")
+    if map_pixel_size and not map_files:
         raise SettingError("--map-pixel-size", "has no meaning without --map")
-    for file in (map_file, pdb_file):
-        if file:
-            file.open("rb").close()
-    if map_file:
-        return density.from_map(map_file, pixel_size_A=map_pixel_size)
-    return density.from_structure(pdb_file, pixel_size_A=settings.pixel_size) if pdb_file else None
+    for file in (*map_files, *pdb_files):
+        file.open("rb").close()
+    maps = [density.from_map(file, pixel_size_A=map_pixel_size) for file in map_files]
+    return maps + [density.from_structure(file, pixel_size_A=settings.pixel_size) for file in pdb_files]
 
 
 @contextlib.contextmanager

@@ -32,15 +32,20 @@ class Density:
         Side of a voxel.
     name : str
         Where it comes from.
+    shown_A : float, optional
+        Radius to believe: that of the disc that counts as the particle, where the density goes on beyond it.
     """
 
     values: npt.NDArray[np.float32]
     pixel_size_A: float
     name: str
+    shown_A: float | None = None
 
     @property
     def radius_A(self) -> float:
-        """Radius of the sphere about the centre that holds 99.5 % of the squared density."""
+        """Radius of the sphere about the centre that holds 99.5 % of the squared density, unless it is given."""
+        if self.shown_A is not None:
+            return self.shown_A
         d = self.values.shape[0]
         axis = (np.arange(d) - d // 2.0) ** 2
         distance = np.sqrt(axis[:, None, None] + axis[:, None] + axis).ravel()
@@ -210,11 +215,11 @@ def _against_solvent(position_px: Float, weight: Float, sigma_px: Float) -> npt.
 def _chains(rng: np.random.Generator) -> tuple[Float, Float, Float]:
     """Positions, shape (a, 3), weights and widths of blobs along folded chains; the molecule has a radius near 1."""
     parts = [
-        _walk(rng, 360, centre=(0.0, -0.22, 0.0), axes=(0.72, 0.52, 0.66)),
-        _walk(rng, 150, centre=(0.12, 0.52, 0.05), axes=(0.58, 0.26, 0.36)),
-        _walk(rng, 50, centre=(-0.5, 0.6, 0.3), axes=(0.22, 0.28, 0.20)),
-        _walk(rng, 24, centre=(0.82, 0.05, -0.2), axes=(0.22, 0.08, 0.10)),
-        _walk(rng, 24, centre=(-0.72, 0.05, -0.42), axes=(0.12, 0.10, 0.26)),
+        folded_chain(rng, 360, centre=(0.0, -0.22, 0.0), axes=(0.72, 0.52, 0.66)),
+        folded_chain(rng, 150, centre=(0.12, 0.52, 0.05), axes=(0.58, 0.26, 0.36)),
+        folded_chain(rng, 50, centre=(-0.5, 0.6, 0.3), axes=(0.22, 0.28, 0.20)),
+        folded_chain(rng, 24, centre=(0.82, 0.05, -0.2), axes=(0.22, 0.08, 0.10)),
+        folded_chain(rng, 24, centre=(-0.72, 0.05, -0.42), axes=(0.12, 0.10, 0.26)),
     ]
     position = np.concatenate(parts)
     n = len(position)
@@ -223,10 +228,10 @@ def _chains(rng: np.random.Generator) -> tuple[Float, Float, Float]:
     return centred, rng.uniform(0.4, 1.6, n), rng.uniform(0.045, 0.07, n)
 
 
-def _walk(
+def folded_chain(
     rng: np.random.Generator, steps: int, *, centre: tuple[float, float, float], axes: tuple[float, float, float]
 ) -> Float:
-    """Positions, shape (steps, 3), of a persistent random walk that turns where it would leave an ellipsoid."""
+    """Return positions, shape (steps, 3), of a persistent random walk that turns where it would leave an ellipsoid."""
     semi = np.array(axes)
     positions = np.empty((steps, 3))
     here, heading = np.zeros(3), np.zeros(3)

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,11 +13,14 @@ from cryoisac import __version__
 from cryoisac.io.atomic import write_whole
 from cryoisac.io.mrc_write import MrcStackWriter
 from cryoisac.io.star import write_star
+from cryoisac.model.poses import to_relion
 from cryoisac.model.table import Metadata, Table
 from cryoisac.settings import Simulation
 from cryoisac.simulate.density import Density, procedural
+from cryoisac.simulate.filament import filament
 from cryoisac.simulate.images import ParticleImages
 from cryoisac.simulate.particles import AMPLITUDE_CONTRAST, CS_MM, JUNK_KINDS, VOLTAGE_KV, Truth, draw
+from cryoisac.streams import stream
 
 STACK = "particles.mrcs"
 SNR_MEANING = (
@@ -38,9 +41,9 @@ class Simulated:
     images, junk : int
         Number of images, and how many of them show no single particle.
     density : str
-        Where the density comes from.
+        Where the densities come from.
     radius_px : float
-        Radius of the particle in the images.
+        Radius of the particle, of several molecules the largest, in the images.
     """
 
     particles: Path
@@ -55,7 +58,7 @@ def simulate(
     out_dir: str | Path,
     settings: Simulation,
     *,
-    density: Density | None = None,
+    densities: Sequence[Density] = (),
     on_progress: Callable[[int, int], None] | None = None,
     block_images: int = 128,
 ) -> Simulated:
@@ -67,8 +70,8 @@ def simulate(
         Made if it is not there; files of an earlier simulation are replaced.
     settings : Simulation
         Same settings, same bytes.
-    density : Density, optional
-        The particle; without it one is made up.
+    densities : sequence of Density
+        The molecules, mixed in equal numbers; without any one is made up.
     on_progress : callable, optional
         Called with the images written so far and their number.
     block_images : int
@@ -83,9 +86,9 @@ def simulate(
     SettingError
         If the particle does not fit the box.
     """
-    particle = density or procedural(box_px=settings.box, pixel_size_A=settings.pixel_size, seed=settings.seed)
-    truth = draw(settings)
-    images = ParticleImages(particle, settings, truth)
+    molecules = tuple(densities) or (_made_up(settings),)
+    truth = draw(settings, molecules=len(molecules))
+    images = ParticleImages(molecules, settings, truth)
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / STACK, lambda path: _write_stack(path, images, block_images, on_progress))
@@ -96,11 +99,22 @@ def simulate(
         truth=folder / "truth.csv",
         images=len(truth),
         junk=int((~truth.is_particle).sum()),
-        density=particle.name,
+        density=", ".join(molecule.name for molecule in molecules),
         radius_px=images.radius_px,
     )
     write_whole(folder / "simulation.json", lambda path: _write_json(path, made, settings))
     return made
+
+
+def _made_up(settings: Simulation) -> Density:
+    if settings.filament:
+        return filament(
+            box_px=settings.box,
+            pixel_size_A=settings.pixel_size,
+            max_shift_px=settings.max_shift,
+            seed=settings.seed,
+        )
+    return procedural(box_px=settings.box, pixel_size_A=settings.pixel_size, seed=settings.seed)
 
 
 def _write_stack(
@@ -128,6 +142,9 @@ def star_metadata(truth: Truth, settings: Simulation) -> Metadata:
     if settings.ctf:
         for name, values in zip(("U", "V", "Angle"), truth.ctf.to_relion(), strict=True):
             particles = particles.with_column(f"rlnDefocus{name}", values)
+    if settings.filament:
+        for name, values in filament_priors(truth, settings).items():
+            particles = particles.with_column(name, values)
     optics: dict[str, str | float] = {
         "rlnOpticsGroupName": "opticsGroup1",
         "rlnOpticsGroup": 1,
@@ -145,6 +162,23 @@ def star_metadata(truth: Truth, settings: Simulation) -> Metadata:
     return Metadata(particles.with_column("rlnOpticsGroup", np.ones(len(truth), dtype=np.int64)), groups)
 
 
+def filament_priors(truth: Truth, settings: Simulation) -> dict[str, npt.NDArray[np.float64]]:
+    """Return what tracing filaments tells of each segment: RELION's columns, each of shape (n,).
+
+    ``rlnAnglePsiPrior`` is the psi that lays the filament along x, in [-90, 90), with an error; which way the filament
+    points is not known. A segment of junk is traced at random.
+    """
+    rng, n = stream(settings.seed, "psi priors"), len(truth)
+    psi, _, _ = to_relion(truth.poses)
+    traced = psi + settings.psi_prior_error * rng.standard_normal(n)
+    prior = np.where(truth.is_particle, traced, rng.uniform(0, 180, n))
+    return {
+        "rlnAngleTiltPrior": np.full(n, 90.0),
+        "rlnAnglePsiPrior": (prior + 90) % 180 - 90,
+        "rlnAnglePsiFlipRatio": np.full(n, 0.5),
+    }
+
+
 def image_names(n: int) -> npt.NDArray[np.str_]:
     """Return RELION's names of the images of the stack, shape (n,)."""
     return np.char.mod(f"%06d@{STACK}", np.arange(1, n + 1))
@@ -153,10 +187,10 @@ def image_names(n: int) -> npt.NDArray[np.str_]:
 def write_truth(path: Path, truth: Truth, *, with_ctf: bool) -> None:
     """Write ``truth.csv``, one row an image.
 
-    Columns: ``index`` from 0; ``image``, its name; ``view`` from 0, -1 for junk; ``junk``, its kind or ``none``; the
-    pose (``angle_deg, shift_x_px, shift_y_px, mirror``) that carries the image to the clean projection of its view;
-    RELION's Euler angles of the image itself; defocus; contrast. What an image does not have is ``nan``, and its
-    mirror -1.
+    Columns: ``index`` from 0; ``image``, its name; ``view`` and ``molecule`` from 0, -1 for junk; ``junk``, its kind
+    or ``none``; the pose (``angle_deg, shift_x_px, shift_y_px, mirror``) that carries the image to the clean projection
+    of its view; RELION's Euler angles of the image itself; defocus; contrast. What an image does not have is ``nan``,
+    and its mirror -1.
     """
     rot, tilt, psi = truth.euler_deg()
     nan = np.full(len(truth), np.nan)
@@ -174,6 +208,7 @@ def write_truth(path: Path, truth: Truth, *, with_ctf: bool) -> None:
         "index": np.arange(len(truth)),
         "image": image_names(len(truth)),
         "view": truth.view,
+        "molecule": truth.molecule,
         "junk": np.array(JUNK_KINDS)[truth.junk],
         **{name: number[name] for name in ("angle_deg", "shift_x_px", "shift_y_px")},
         "mirror": np.where(truth.is_particle, truth.poses.mirror, -1),

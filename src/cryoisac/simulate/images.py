@@ -1,6 +1,6 @@
 """Pixels of simulated particles: projections, CTF, noise and junk, a block at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -26,50 +26,78 @@ COLOUR_CUTOFF, COLOUR_GAIN = 0.03, 15.0
 
 
 class ParticleImages:
-    r"""Images of a density whose truth is known.
+    r"""Images of densities whose truth is known.
 
-    .. math:: X_i = s \, c_i \, \mathrm{CTF}_i P_i + N_i, \qquad
-        \mathrm{SNR} = \frac{\langle \operatorname{var}(s\, \mathrm{CTF}_i P_i) \rangle_i}{\operatorname{var} N}
+    .. math:: X_i = s_m \, c_i \, \mathrm{CTF}_i P_i + N_i, \qquad
+        \mathrm{SNR} = \frac{\langle \operatorname{var}(s_m \, \mathrm{CTF}_i P_i) \rangle_i}{\operatorname{var} N}
 
     The variance of the signal is that inside the particle's disc at the centre of the box, after the CTF, averaged over
     images (512 at most, evenly taken) at contrast 1; the noise has variance 1. A particle in a larger box is no harder
-    to see.
+    to see. Each molecule m has the same SNR, whatever the units of its density.
 
     Parameters
     ----------
-    density : Density
-        The particle.
+    densities : sequence of Density
+        The molecules.
     settings : Simulation
     truth : Truth
-        As drawn by ``particles.draw``.
+        As drawn by ``particles.draw``, for as many molecules.
 
     Raises
     ------
     SettingError
-        If the particle does not fit the box.
+        If a particle does not fit the box.
 
     Notes
     -----
     Images are periodic under the CTF, so that multiplying the transform of the clean projection by the CTF is exact.
     """
 
-    def __init__(self, density: Density, settings: Simulation, truth: Truth) -> None:
+    def __init__(self, densities: Sequence[Density], settings: Simulation, truth: Truth) -> None:
         self.settings, self.truth = settings, truth
-        self.radius_px = density.radius_A / settings.pixel_size
-        if self.radius_px > settings.box / 2:
+        self.radii_px = tuple(density.radius_A / settings.pixel_size for density in densities)
+        if max(self.radii_px) > settings.box / 2:
             raise SettingError(
                 "--box",
                 f"{settings.box} px of {settings.pixel_size:g} Å cannot hold a particle of radius "
-                f"{density.radius_A:.0f} Å; raise --box or --pixel-size",
+                f"{max(density.radius_A for density in densities):.0f} Å; raise --box or --pixel-size",
             )
-        self.projector = Projector(density, box_px=settings.box, pixel_size_A=settings.pixel_size)
+        self._projectors = [Projector(d, box_px=settings.box, pixel_size_A=settings.pixel_size) for d in densities]
         self._pairs = draw_pairs(settings, truth, radius_px=self.radius_px)
         self._clutter = Clutter(settings, truth)
-        self.scale = self._scale()
+        self.scale = np.ones(len(densities))
+        self.scale = np.array([self._scale(molecule) for molecule in range(len(densities))])
+
+    @property
+    def radius_px(self) -> float:
+        """Radius of the largest molecule."""
+        return max(self.radii_px)
+
+    def projections(self, molecule: Int, matrices: Float, offset_px: Float) -> Spectra:
+        """Return the transforms, shape (m, h, h // 2 + 1), of scaled projections, before contrast and CTF.
+
+        Parameters
+        ----------
+        molecule : ndarray, shape (m,)
+            Which molecule each shows.
+        matrices : ndarray, shape (m, 3, 3)
+            Orientations.
+        offset_px : ndarray, shape (m, 2)
+            Where (x, y) the molecule's centre lies, relative to the centre pixel.
+        """
+        spectra = np.zeros((len(molecule), self.settings.box, self.settings.box // 2 + 1), dtype=np.complex64)
+        for m, projector in enumerate(self._projectors):
+            shown = molecule == m
+            if shown.any():
+                spectra[shown] = projector.spectra(matrices[shown], offset_px[shown]) * np.float32(self.scale[m])
+        return spectra
 
     def clean(self, index: Int) -> Images:
         """Return the projections, shape (m, h, h), that the poses of images ``index`` lead to, scaled as the signal."""
-        return self.projector.project(self.truth.clean[index]) * np.float32(self.scale)
+        still = np.zeros((len(index), 2))
+        return to_pixels(
+            self.projections(self.truth.molecule[index], self.truth.clean[index], still), self.settings.box
+        )
 
     def blocks(self, block_images: int = 128) -> Iterator[Images]:
         """Yield all images in order, ``block_images`` at a time; the numbers do not depend on it.
@@ -86,7 +114,7 @@ class ParticleImages:
         noise = stream(self.settings.seed, "noise")  # one stream read in order: blocks cannot matter
         for first in range(0, len(self.truth), block_images):
             index = np.arange(first, min(first + block_images, len(self.truth)))
-            images = to_pixels(self._signal(index) * np.float32(self.scale), self.settings.box)
+            images = to_pixels(self._signal(index), self.settings.box)
             self._clutter.add(images, first)
             images += self._noise(noise, len(index))
             yield images
@@ -96,35 +124,31 @@ class ParticleImages:
         return ctf_2d(self.truth.ctf[index], self.settings.box, self.settings.pixel_size)
 
     def _signal(self, index: Int) -> Spectra:
-        """Return the transforms, shape (m, h, h // 2 + 1), of what ``index`` shows after contrast and CTF, unscaled."""
+        """Return the transforms, shape (m, h, h // 2 + 1), of what ``index`` shows after contrast and CTF."""
         truth = self.truth
-        spectra = np.zeros((len(index), self.settings.box, self.settings.box // 2 + 1), dtype=np.complex64)
-        particles = index[truth.is_particle[index]]
-        spectra[truth.is_particle[index]] = self.projector.spectra(
-            truth.image_axes(particles), truth.poses[particles].offset_px()
-        )
+        spectra = self.projections(truth.molecule[index], truth.image_axes(index), truth.poses[index].offset_px())
         pair = np.isin(self._pairs.image, index)
         for one in (0, 1):
-            spectra[np.searchsorted(index, self._pairs.image[pair])] += self.projector.spectra(
-                self._pairs.axes[pair, one], self._pairs.offset_px[pair, one]
+            spectra[np.searchsorted(index, self._pairs.image[pair])] += self.projections(
+                self._pairs.molecule[pair, one], self._pairs.axes[pair, one], self._pairs.offset_px[pair, one]
             )
         spectra *= truth.contrast[index, None, None].astype(np.float32)
         return spectra * self.ctf(index).astype(np.float32) if self.settings.ctf else spectra
 
-    def _scale(self) -> float:
-        """Factor that gives the signal the wanted variance, for noise of variance 1."""
-        particles = np.flatnonzero(self.truth.is_particle)
+    def _scale(self, molecule: int) -> float:
+        """Factor that gives the signal of a molecule the wanted variance, for noise of variance 1."""
+        particles = np.flatnonzero(self.truth.molecule == molecule)
         picked = particles[np.unique(np.linspace(0, len(particles) - 1, MEASURED_IMAGES).astype(int))]
         blocks = np.array_split(picked, -(-len(picked) // MEASURED_BLOCK))
-        variance = sum(self._variances(block).sum() for block in blocks) / len(picked)
+        variance = sum(self._variances(block, self.radii_px[molecule]).sum() for block in blocks) / len(picked)
         if not variance > 0:
             raise DataError("density", "its projections are constant; give another map")
         return float(np.sqrt(self.settings.snr / variance))
 
-    def _variances(self, index: Int) -> Float:
+    def _variances(self, index: Int, radius_px: float) -> Float:
         contrast = self.truth.contrast[index, None, None].astype(np.float32)
         images = to_pixels(self._signal(index) / contrast, self.settings.box)
-        inside = images[:, circle(self.radius_px, self.settings.box)]
+        inside = images[:, circle(radius_px, self.settings.box)]
         variances: Float = inside.var(axis=1, dtype=np.float64)
         return variances
 

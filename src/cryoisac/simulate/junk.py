@@ -26,6 +26,8 @@ class Pairs:
     ----------
     image : ndarray, shape (p,)
         Index of the image.
+    molecule : ndarray, shape (p, 2)
+        Molecule of each of the two.
     axes : ndarray, shape (p, 2, 3, 3)
         Orientation of each of the two.
     offset_px : ndarray, shape (p, 2, 2)
@@ -33,6 +35,7 @@ class Pairs:
     """
 
     image: Int
+    molecule: Int
     axes: Float
     offset_px: Float
 
@@ -51,6 +54,7 @@ def draw_pairs(settings: Simulation, truth: Truth, *, radius_px: float) -> Pairs
     arm = rotate(rng.uniform(0, 360, p), np.stack((half_px, np.zeros(p)), axis=1))
     return Pairs(
         image=image,
+        molecule=truth.molecule[shown].reshape(p, 2),
         axes=posed(truth.clean[shown], poses).reshape(p, 2, 3, 3),
         offset_px=np.stack((arm, -arm), axis=1),
     )

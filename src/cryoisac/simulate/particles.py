@@ -10,6 +10,7 @@ from cryoisac.model.ctf import CtfParameters
 from cryoisac.model.poses import Poses, rotate
 from cryoisac.settings import Simulation
 from cryoisac.simulate import views as sphere
+from cryoisac.simulate.filament import azimuth_frames
 from cryoisac.simulate.projection import euler_angles
 from cryoisac.streams import stream
 
@@ -29,7 +30,10 @@ class Truth:
     Parameters
     ----------
     view : ndarray, shape (n,)
-        View from 0; -1 for junk. Where directions are not discrete, the nearest view.
+        View from 0, those of the next molecule after those of one; -1 for junk. Where directions are not discrete, the
+        nearest view.
+    molecule : ndarray, shape (n,)
+        Molecule from 0; -1 for junk.
     junk : ndarray, shape (n,)
         Index in ``JUNK_KINDS``; 0 for a particle.
     poses : Poses
@@ -47,6 +51,7 @@ class Truth:
     """
 
     view: Int
+    molecule: Int
     junk: Int
     poses: Poses
     clean: Float
@@ -86,23 +91,28 @@ def posed(clean: Float, poses: Poses) -> Float:
     return turned
 
 
-def draw(settings: Simulation) -> Truth:
+def draw(settings: Simulation, *, molecules: int = 1) -> Truth:
     """Draw everything about the images of a simulation, in shuffled order.
 
-    Junk comes on top of ``views * per_view`` particles, so that it makes up the share ``junk`` of all.
+    Junk comes on top of ``views * per_view`` particles of each molecule, so that it makes up the share ``junk`` of all.
 
     Parameters
     ----------
     settings : Simulation
+    molecules : int
+        Number of molecules, each with views of its own.
 
     Returns
     -------
     Truth
     """
-    particles = settings.views * settings.per_view
+    each = settings.views * settings.per_view
+    particles = molecules * each
     n_junk = round(particles * settings.junk / (1 - settings.junk))
     n = particles + n_junk
-    view, clean = _views(settings, particles)
+    drawn = [_views(settings, each, molecule) for molecule in range(molecules)]
+    view = np.concatenate([number + molecule * settings.views for molecule, (number, _) in enumerate(drawn)])
+    clean = np.concatenate([axes for _, axes in drawn])
     order = stream(settings.seed, "order of images").permutation(n)
     source = np.argsort(order)
     is_junk = source >= particles
@@ -111,6 +121,7 @@ def draw(settings: Simulation) -> Truth:
     micrograph = np.arange(n) // settings.per_micrograph
     return Truth(
         view=np.where(is_junk, -1, view[kept]),
+        molecule=np.where(is_junk, -1, view[kept] // settings.views),
         junk=np.where(is_junk, kinds, 0),
         poses=_poses(settings, is_junk),
         clean=clean[kept],
@@ -121,25 +132,51 @@ def draw(settings: Simulation) -> Truth:
     )
 
 
-def _views(settings: Simulation, n: int) -> tuple[Int, Float]:
-    """View, shape (n,), and orientation of the clean projection, shape (n, 3, 3), of each particle."""
-    axes = sphere.spread_over_half_sphere(settings.views, stream(settings.seed, "views"))
-    frames = sphere.frames(axes)
+def images_of_views(shares: npt.ArrayLike, n: int) -> Int:
+    """Return how many of ``n`` images each view gets: its share, and one more for the largest remainders.
+
+    Parameters
+    ----------
+    shares : array_like, shape (v,)
+        Shares of the views, summing to 1.
+    n : int
+        Number of images.
+
+    Returns
+    -------
+    ndarray, shape (v,)
+        Whole numbers that sum to ``n``.
+    """
+    wanted = np.asarray(shares, dtype=np.float64) * n
+    count = np.floor(wanted + 1e-9).astype(np.int64)
+    rest = np.argsort(count - wanted, kind="stable")[: n - count.sum()]
+    count[rest] += 1
+    return count
+
+
+def _views(settings: Simulation, n: int, molecule: int) -> tuple[Int, Float]:
+    """View, shape (n,), and orientation of the clean projection, shape (n, 3, 3), of each particle of a molecule."""
+    place = (molecule,) if molecule else ()
+    rng = stream(settings.seed, "views", *place)
     if settings.distribution == "discrete":
-        view = np.repeat(np.arange(settings.views), settings.per_view)
-        return view, frames[view]
-    drawn = sphere.draw_directions(n, settings.distribution, axes, stream(settings.seed, "directions"))
+        view = np.repeat(np.arange(settings.views), images_of_views(settings.view_shares, n))
+        if settings.filament:
+            return view, azimuth_frames(settings.views, rng)[view]
+        return view, sphere.frames(sphere.spread_over_half_sphere(settings.views, rng))[view]
+    axes = sphere.spread_over_half_sphere(settings.views, rng)
+    frames = sphere.frames(axes)
+    drawn = sphere.draw_directions(n, settings.distribution, axes, stream(settings.seed, "directions", *place))
     view, directions = sphere.nearest_view(drawn, axes)
     return view, sphere.carried(frames[view], directions)
 
 
 def _poses(settings: Simulation, is_junk: npt.NDArray[np.bool_]) -> Poses:
-    """Draw poses by the place of the particle in its image: t = -R(a) o."""
+    """Draw poses by the place of the particle in its image: t = -R(a) o; of a filament along and across it."""
     rng, n = stream(settings.seed, "poses"), len(is_junk)
     angle = np.where(is_junk, 0.0, rng.uniform(0, 360, n))
     offset = np.where(is_junk[:, None], 0.0, rng.uniform(-settings.max_shift, settings.max_shift, (n, 2)))
     mirror = (rng.random(n) < 0.5) & settings.mirrors & ~is_junk
-    return Poses(angle_deg=angle, shift_px=-rotate(angle, offset), mirror=mirror)
+    return Poses(angle_deg=angle, shift_px=-offset if settings.filament else -rotate(angle, offset), mirror=mirror)
 
 
 def _ctf(settings: Simulation, micrograph: Int) -> CtfParameters:
