@@ -10,9 +10,9 @@ from cryoisac.streams import stream
 Float = npt.NDArray[np.float64]
 
 RISE, TWIST_DEG = 0.13, 100.0
-SUBUNIT_PLACE, SUBUNIT_AXES, SUBUNIT_STEPS, SUBUNIT_SCALE = 0.09, (1.0, 0.6, 0.8), 60, 0.075
-SIGMA, BLUR = 0.008, 0.09
-SHOWN, FADE, EDGE_PX = 0.36, 0.06, 2.0
+SUBUNIT_PLACE, SUBUNIT_AXES, SUBUNIT_STEPS, SUBUNIT_SCALE = 0.08, (1.0, 0.7, 0.9), 240, 0.09
+SIGMA, BLUR = 0.012, 0.07
+SHOWN, FADE = 0.33, 0.05
 
 
 def filament(*, box_px: int, pixel_size_A: float, max_shift_px: float, seed: int) -> Density:
@@ -20,7 +20,7 @@ def filament(*, box_px: int, pixel_size_A: float, max_shift_px: float, seed: int
 
     Subunits lie 0.13 of the box apart along the axis and 100 degrees about it. The filament fades out just inside the
     edge of the box, so that no shift brings an end to the opposite edge; the disc that counts as the particle has a
-    radius of 0.36 of the box, inside which there is no end unless it is shifted.
+    radius of 0.33 of the box, inside which there is no end unless it is shifted.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def filament(*, box_px: int, pixel_size_A: float, max_shift_px: float, seed: int
     -------
     Density
     """
-    half_px = box_px / 2 - max_shift_px - EDGE_PX
+    half_px = box_px * (0.5 - BLUR) - max_shift_px
     chain = folded_chain(stream(seed, "subunit"), SUBUNIT_STEPS, centre=(0.0, 0.0, 0.0), axes=SUBUNIT_AXES)
     subunit = chain * SUBUNIT_SCALE + (SUBUNIT_PLACE, 0.0, 0.0)
     several = int(np.ceil(half_px / (RISE * box_px))) + 1
