@@ -10,8 +10,9 @@ from cryoisac.errors import CryoisacError, DataError, FormatError, RunError
 from cryoisac.io.star import write_star
 from cryoisac.model.poses import Poses, to_relion
 from cryoisac.model.table import Metadata, Table
+from cryoisac.score.content import majority_views
 from cryoisac.score.files import Classification, KnownTruth, read_classification, read_truth
-from cryoisac.score.scores import axis_angles_deg, majority_views, score
+from cryoisac.score.scores import axis_angles_deg, score
 from cryoisac.settings import Simulation
 from cryoisac.simulate.files import simulate
 

@@ -80,7 +80,9 @@ def test_known_truth_shifts_are_along_and_across() -> None:
     assert np.abs(ends).max() < 0.05 * np.abs(clean.clean(np.arange(6))).max()  # nothing is left to wrap around
 
 
-def test_filaments_have_discrete_views() -> None:
-    """Definition of the error."""
+def test_filaments_have_discrete_views_and_room_for_shifts() -> None:
+    """Definition of the errors."""
     with pytest.raises(SettingError, match="need discrete views"):
         Simulation(filament=True, distribution="uniform")
+    with pytest.raises(SettingError, match="raise --box"):
+        filament(box_px=BOX, pixel_size_A=5.0, max_shift_px=9.0, seed=0)

@@ -40,12 +40,19 @@ def _rows(s: Score) -> Iterator[tuple[str, str]]:
     """Yield what is shown: a name and a number each."""
     yield "images", f"{s.images}"
     yield "accounted", f"{s.accounted} ({s.accounted_share:.1%})"
-    yield "classes", f"{s.classes}"
+    if s.junk and s.particles_accounted is not None:
+        yield "  of the particles", f"{s.particles_accounted:.1%}"
+    yield "classes", f"{s.classes} (as even as {s.effective_classes:.1f})"
     yield "views found", f"{s.views_found} of {s.views}"
+    yield "  mostly in one class", f"{s.views_held}"
+    if s.rare_views:
+        yield "  of rare views", f"{s.rare_views_held} of {s.rare_views}"
     yield "adjusted Rand index", _number(s.ari)
     yield "  unaccounted alone", _number(s.ari_all)
     yield "mutual information", _number(s.nmi)
     yield "purity", _number(s.purity)
+    if s.molecules > 1:
+        yield "  of molecules", _number(s.molecule_purity)
     yield "spread of directions", f"{_number(s.spread_deg, 1)}° (random {_number(s.random_spread_deg, 1)}°)"
     if s.mirror_agreement is not None:
         yield "pixel error, median", f"{_number(s.pixel_error, 2)} px"
@@ -54,8 +61,14 @@ def _rows(s: Score) -> Iterator[tuple[str, str]]:
         yield "  shift", f"{_number(s.shift_px, 2)} px"
         yield "mirror agreement", _number(s.mirror_agreement)
     if s.junk:
-        yield "junk precision", _number(s.junk_precision)
-        yield "junk recall", _number(s.junk_recall)
+        yield "junk unaccounted", _junk(s.junk_precision, s.junk_recall)
+        if s.named_junk is not None:
+            yield "  called junk", _junk(s.named_junk_precision, s.named_junk_recall)
+        yield "  in classes of junk", _junk(s.junk_classes_precision, s.junk_classes_recall)
+
+
+def _junk(precision: float | None, recall: float | None) -> str:
+    return f"precision {_number(precision)}, recall {_number(recall)}"
 
 
 def _number(value: float | None, decimals: int = 3) -> str:

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,8 @@ class KnownTruth:
         Names.
     view : ndarray, shape (n,)
         View from 0; -1 for junk.
+    molecule : ndarray, shape (n,)
+        Molecule from 0; -1 for junk.
     poses : Poses
         Carries each image to its view; the identity for junk.
     direction : ndarray, shape (n, 3)
@@ -40,6 +42,7 @@ class KnownTruth:
 
     image: npt.NDArray[np.str_]
     view: Int
+    molecule: Int
     poses: Poses
     direction: Float
     radius_px: float | None
@@ -58,10 +61,13 @@ class Classification:
         Class from 0; -1 for an image in no class.
     poses : Poses or None
         Carries each image to its class; the identity for an image in no class. ``None`` where none are given.
+    reason : ndarray, shape (n,), str, or None
+        Why an image is in no class, as the ledger of a run says; ``None`` without a ledger.
     """
 
     label: Int
     poses: Poses | None
+    reason: npt.NDArray[np.str_] | None = None
 
 
 def read_truth(path: str | Path) -> KnownTruth:
@@ -73,7 +79,7 @@ def read_truth(path: str | Path) -> KnownTruth:
         If a column is missing or a cell is no number.
     """
     path = Path(path)
-    columns = read_columns(path, TRUTH_COLUMNS)
+    columns = read_columns(path, TRUTH_COLUMNS, ("molecule",))
     view = _integers(path, columns, "view")
     number = {name: _floats(path, columns, name) for name in TRUTH_COLUMNS[3:]}
     known = np.isfinite(number["angle_deg"]) & (view >= 0)
@@ -81,6 +87,7 @@ def read_truth(path: str | Path) -> KnownTruth:
     return KnownTruth(
         image=np.array(columns["image"]),
         view=view,
+        molecule=_integers(path, columns, "molecule") if "molecule" in columns else np.minimum(view, 0),
         poses=Poses(
             angle_deg=np.where(known, number["angle_deg"], 0.0),
             shift_px=np.where(known[:, None], np.stack((number["shift_x_px"], number["shift_y_px"]), axis=1), 0.0),
@@ -114,9 +121,9 @@ def read_classification(path: str | Path, truth: KnownTruth) -> Classification:
         return _spread(path, metadata, _rows_in_truth(path, metadata, truth), len(truth))
     if not (path / "ledger.csv").is_file():
         raise RunError(path, "has no ledger.csv; give the directory of a finished run, or a STAR file")
-    label = _ledger(path / "ledger.csv", len(truth))
+    label, reason = _ledger(path / "ledger.csv", len(truth))
     if not (path / "classified.star").is_file():
-        return Classification(label=label, poses=None)
+        return Classification(label=label, poses=None, reason=reason)
     accounted = np.flatnonzero(label >= 0)
     metadata = read_star(path / "classified.star")
     if len(metadata.particles) != len(accounted):
@@ -127,17 +134,18 @@ def read_classification(path: str | Path, truth: KnownTruth) -> Classification:
     found = _spread(path / "classified.star", metadata, accounted, len(truth))
     if not np.array_equal(found.label, label):
         raise RunError(path, "classified.star and ledger.csv put images in different classes")
-    return found
+    return replace(found, reason=reason)
 
 
-def _ledger(path: Path, n: int) -> Int:
-    columns = read_columns(path, ("index", "class"))
+def _ledger(path: Path, n: int) -> tuple[Int, npt.NDArray[np.str_]]:
+    """Class from 0 and reason of each image."""
+    columns = read_columns(path, ("index", "class", "reason"))
     index, number = _integers(path, columns, "index"), _integers(path, columns, "class")
     if len(index) != n or not np.array_equal(np.sort(index), np.arange(n)):
         raise DataError(path, f"does not list the {n} images of the truth once each; was it made from other particles?")
     label = np.empty(n, dtype=np.int64)
     label[index] = np.where(number > 0, number - 1, -1)
-    return label
+    return label, np.array(columns["reason"])[np.argsort(index)]
 
 
 def _spread(path: Path, metadata: Metadata, rows: Int, n: int) -> Classification:
@@ -196,8 +204,8 @@ def _short_names(names: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
     return np.char.add(np.char.zfill(np.char.lstrip(parts[:, 0], "0"), 9), np.char.add("@", file))
 
 
-def read_columns(path: Path, wanted: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Return the columns ``wanted`` of a CSV file with a header line, as text."""
+def read_columns(path: Path, wanted: tuple[str, ...], welcome: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
+    """Return the columns ``wanted``, and those ``welcome`` that are there, of a CSV file with a header, as text."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         header = next(rows, [])
@@ -209,7 +217,7 @@ def read_columns(path: Path, wanted: tuple[str, ...]) -> dict[str, tuple[str, ..
     if short is not None:
         raise FormatError(path, f"has {len(body[short])} cells where the header has {len(header)}", line=short + 2)
     columns = list(zip(*body, strict=True)) or [()] * len(header)
-    return {name: columns[header.index(name)] for name in wanted}
+    return {name: columns[header.index(name)] for name in (*wanted, *welcome) if name in header}
 
 
 def _floats(path: Path, columns: dict[str, tuple[str, ...]], name: str) -> Float:

@@ -6,8 +6,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.score.agreement import adjusted_rand_index, contingency, normalised_mutual_information
+from cryoisac.score.agreement import adjusted_rand_index, normalised_mutual_information
 from cryoisac.score.alignment import AlignmentErrors, alignment_errors
+from cryoisac.score.content import (
+    effective_number,
+    held_views,
+    majority_views,
+    mostly_junk,
+    named_junk,
+    precision_recall,
+    rare_views,
+    share,
+    shows_majority,
+)
 from cryoisac.score.files import Classification, KnownTruth
 from cryoisac.streams import stream
 
@@ -40,19 +51,28 @@ class Score:
     ----------
     images, accounted, classes, views : int
         Images; those in a class; classes with members; views in the truth.
-    accounted_share : float
-        ``accounted / images``.
+    accounted_share, particles_accounted : float or None
+        ``accounted / images``; the share of true particles, junk not counted, that are in a class.
+    effective_classes : float
+        How many equal classes would be as even.
     ari, nmi : float or None
         Adjusted Rand index and normalised mutual information of classes and views, over accounted particles.
     ari_all : float or None
         The index over all particles, each unaccounted one alone in a class of its own.
     purity : float or None
         Share of the accounted images that show the majority view of their class; junk shows none.
-    views_found : int
-        Views that are the majority of some class.
+    molecules : int
+        Molecules in the truth.
+    molecule_purity : float or None
+        Share of the accounted images that show the majority molecule of their class; junk shows none.
+    views_found, views_held : int
+        Views that are the majority of some class; those of which that class holds more than half of all particles.
+    rare_views, rare_views_held : int
+        Views with less than half as many particles as the median view; those of them that are held.
     spread_deg, random_spread_deg : float or None
         Median angle between a member's viewing axis and its class's mean axis; the same for random classes of the
-        same sizes. Opposite directions are one axis, as their images are mirror images.
+        same sizes. Opposite directions are one axis, as their images are mirror images. Of several molecules in a
+        class only the majority counts.
     pixel_error, pixel_error_90 : float or None
         Median and 90th percentile over members that show their class's majority view, in pixels over the particle's
         disc, after removing one rigid motion a class; mirror errors count as infinite.
@@ -66,6 +86,14 @@ class Score:
         Images that show no single particle.
     junk_precision, junk_recall : float or None
         Of the images in no class those that are junk; of the junk that in no class.
+    named_junk : int or None
+        Images in no class for a reason that begins with ``junk``; ``None`` without a ledger.
+    named_junk_precision, named_junk_recall : float or None
+        Of these images those that are junk; of the junk that among these.
+    junk_classes : int
+        Classes more than half of whose members are junk.
+    junk_classes_precision, junk_classes_recall : float or None
+        Of the members of such classes those that are junk; of the junk that in such classes.
     per_class : tuple of ClassScore
         Each class.
     """
@@ -75,11 +103,18 @@ class Score:
     classes: int
     views: int
     accounted_share: float
+    particles_accounted: float | None
+    effective_classes: float
     ari: float | None
     nmi: float | None
     ari_all: float | None
     purity: float | None
+    molecules: int
+    molecule_purity: float | None
     views_found: int
+    views_held: int
+    rare_views: int
+    rare_views_held: int
     spread_deg: float | None
     random_spread_deg: float | None
     pixel_error: float | None
@@ -92,6 +127,12 @@ class Score:
     junk: int
     junk_precision: float | None
     junk_recall: float | None
+    named_junk: int | None
+    named_junk_precision: float | None
+    named_junk_recall: float | None
+    junk_classes: int
+    junk_classes_precision: float | None
+    junk_classes_recall: float | None
     per_class: tuple[ClassScore, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -118,50 +159,57 @@ def score(found: Classification, truth: KnownTruth, *, radius_px: float | None =
     particle = view >= 0
     accounted = label >= 0
     both = accounted & particle
-    majority = majority_views(label, view)
-    right = both.copy()
-    right[both] = majority[label[both]] == view[both]
+    right = shows_majority(label, view)
+    held, rare = held_views(label, view), rare_views(view)
     spread, by_chance = _spread(label, truth, both)
     alone = np.where(accounted, label, label.max(initial=0) + 1 + np.arange(len(label)))
-    per_class, alignment = _alignment(found, truth, right, radius_px or truth.radius_px)
+    per_class, numbers = _alignment(found, truth, right, radius_px or truth.radius_px)
+    numbers |= _junk(found, ~particle)
     return Score(
         images=len(label),
         accounted=int(accounted.sum()),
         classes=len(per_class),
         views=len(np.unique(view[particle])),
         accounted_share=float(accounted.mean()),
+        particles_accounted=share(accounted, particle),
+        effective_classes=effective_number(label),
         ari=_known(adjusted_rand_index(label[both], view[both])),
         nmi=_known(normalised_mutual_information(label[both], view[both])),
         ari_all=_known(adjusted_rand_index(alone[particle], view[particle])),
-        purity=_share(right, accounted),
-        views_found=len(np.unique(majority[majority >= 0])),
+        purity=share(right, accounted),
+        molecules=len(np.unique(truth.molecule[particle])),
+        molecule_purity=share(shows_majority(label, truth.molecule), accounted),
+        views_found=len(np.unique(view[right])),
+        views_held=len(held),
+        rare_views=len(rare),
+        rare_views_held=int(np.isin(rare, held).sum()),
         spread_deg=spread,
         random_spread_deg=by_chance,
-        **alignment,
-        junk=int((~particle).sum()),
-        junk_precision=_share(~particle & ~accounted, ~accounted) if (~particle).any() else None,
-        junk_recall=_share(~particle & ~accounted, ~particle),
+        **numbers,
         per_class=per_class,
     )
 
 
-def majority_views(label: Int, view: Int) -> Int:
-    """Return the commonest view (the lowest of equal ones) of each class, shape (k,); -1 for none, or mostly junk."""
-    majority = np.full(int(label.max(initial=-1)) + 1, -1, dtype=np.int64)
-    accounted = label >= 0
-    if accounted.any():
-        row, column, count = contingency(label[accounted], view[accounted])
-        order = np.lexsort((column, -count, row))
-        first = order[np.unique(row[order], return_index=True)[1]]
-        majority[np.unique(label[accounted])] = np.unique(view[accounted])[column[first]]
-    return majority
+def _junk(found: Classification, junk: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """All numbers about junk; no precisions where there is none."""
+    named, together = named_junk(found.reason, len(junk)), mostly_junk(found.label, junk)
+    numbers: dict[str, Any] = {
+        "junk": int(junk.sum()),
+        "named_junk": None if found.reason is None else int(named.sum()),
+        "junk_classes": len(np.unique(found.label[together])),
+    }
+    for name, called in (("junk", found.label < 0), ("named_junk", named), ("junk_classes", together)):
+        both = precision_recall(called, junk) if junk.any() else (None, None)
+        numbers[f"{name}_precision"], numbers[f"{name}_recall"] = both
+    return numbers
 
 
 def _spread(label: Int, truth: KnownTruth, both: npt.NDArray[np.bool_]) -> tuple[float | None, float | None]:
     """Median angle of members to their class's axis, and that of random classes of the same sizes, in degrees."""
-    if not both.any():
+    counted = shows_majority(np.where(both, label, -1), truth.molecule)
+    if not counted.any():
         return None, None
-    direction, classes = truth.direction[both], label[both]
+    direction, classes = truth.direction[counted], label[counted]
     rng = stream(0, "random classes")
     chance = [np.median(axis_angles_deg(direction, rng.permutation(classes))) for _ in range(RANDOM_CLASSES)]
     return float(np.median(axis_angles_deg(direction, classes))), float(np.mean(chance))
@@ -182,7 +230,7 @@ def axis_angles_deg(direction: Float, label: Int) -> Float:
 
 def _alignment(
     found: Classification, truth: KnownTruth, right: npt.NDArray[np.bool_], radius_px: float | None
-) -> tuple[tuple[ClassScore, ...], dict[str, float | None]]:
+) -> tuple[tuple[ClassScore, ...], dict[str, Any]]:
     """Scores of each class, and the numbers of all members together."""
     majority = majority_views(found.label, truth.view)
     order = np.argsort(found.label, kind="stable")
@@ -231,10 +279,6 @@ def _all_numbers(errors: list[AlignmentErrors], radius_px: float | None) -> dict
         "shift_px": float(np.nanmedian(np.concatenate([e.shift_px for e in errors]))),
         "mirror_agreement": float(np.concatenate([e.mirror_right for e in errors]).mean()),
     }
-
-
-def _share(part: npt.NDArray[np.bool_], whole: npt.NDArray[np.bool_]) -> float | None:
-    return float((part & whole).sum() / whole.sum()) if whole.any() else None
 
 
 def _known(value: float) -> float | None:

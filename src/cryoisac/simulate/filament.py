@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
+from cryoisac.errors import SettingError
 from cryoisac.simulate.density import SOLVENT_SHARE, Density, blobs, folded_chain
 from cryoisac.streams import stream
 
@@ -36,8 +37,18 @@ def filament(*, box_px: int, pixel_size_A: float, max_shift_px: float, seed: int
     Returns
     -------
     Density
+
+    Raises
+    ------
+    SettingError
+        If shifts would bring the ends into the disc.
     """
     half_px = box_px * (0.5 - BLUR) - max_shift_px
+    if half_px < SHOWN * box_px:
+        most_px = box_px * (0.5 - BLUR - SHOWN)
+        raise SettingError(
+            "--max-shift", f"is {max_shift_px:g} px; a filament in {box_px} px allows {most_px:.1f} px; raise --box"
+        )
     chain = folded_chain(stream(seed, "subunit"), SUBUNIT_STEPS, centre=(0.0, 0.0, 0.0), axes=SUBUNIT_AXES)
     subunit = chain * SUBUNIT_SCALE + (SUBUNIT_PLACE, 0.0, 0.0)
     several = int(np.ceil(half_px / (RISE * box_px))) + 1
