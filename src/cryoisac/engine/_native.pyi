@@ -101,6 +101,56 @@ class FastSearch:
         room: Float32,
         score: Float32,
         position: Float64,
-        trial: Int32,
+        shift: Int32,
         mirror: npt.NDArray[np.uint8],
+    ) -> None: ...
+
+class Shifts:
+    def __init__(self, shifts: Float64) -> None: ...
+
+class StoredSearch:
+    def __init__(self, instructions: str, search: Search, box: int, threads: int) -> None: ...
+    def moments(self, references: Float32, shifts: Shifts, sums: Float64) -> None: ...
+    def prepare(self, basis: Basis, references: Float32, shifts: Shifts, panel: Float32) -> None: ...
+    def score(
+        self,
+        basis: Basis,
+        shifts: Shifts,
+        panel: Float32,
+        powers: Float32,
+        samples: Float32,
+        squares: Float32,
+        images: Int64,
+        scores: Float32,
+    ) -> None: ...
+    def match(
+        self,
+        basis: Basis,
+        shifts: Shifts,
+        panel: Float32,
+        powers: Float32,
+        samples: Float32,
+        squares: Float32,
+        labels: Int64,
+        order: Int64,
+        images: Int64,
+        score: Float32,
+        position: Float64,
+        shift: Int32,
+        mirror: npt.NDArray[np.uint8],
+    ) -> None: ...
+    def refine(
+        self,
+        references: Float32,
+        powers: Float32,
+        samples: Float32,
+        squares: Float32,
+        labels: Int64,
+        order: Int64,
+        images: Int64,
+        poses: Float64,
+        score: Float32,
+    ) -> None: ...
+    def total(
+        self, samples: Float32, order: Int64, bounds: Int64, images: Int64, poses: Float64, sums: Float64
     ) -> None: ...

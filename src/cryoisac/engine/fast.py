@@ -110,13 +110,14 @@ class Prepared:
         """Return the best pose of each row on the reference that its label names."""
         m = len(images)
         score, position = np.empty(m, dtype=np.float32), np.empty(m)
-        trial, mirror = np.empty((m, 2), dtype=np.int32), np.empty(m, dtype=np.uint8)
+        shift, mirror = np.empty(m, dtype=np.int32), np.empty(m, dtype=np.uint8)
         stack, means, rows, offsets, room = self._rows(images, offsets_px)
         order = np.argsort(labels, kind="stable")
         own = np.ascontiguousarray(labels, dtype=np.int64)
-        found = score, position, trial, mirror
+        found = score, position, shift, mirror
         self._kernels.match(self._basis, self._panel, stack, means, own, order, rows, offsets, room, *found)
         angle = position * 360.0 / self._rings.longest
+        trial = shifted.trial_grid(self._search)[shift]
         moves = shifted.moves_px(angle, trial * self._search.step_px, mirror)
         moves = shifted.confined(moves, self._room(offsets_px))
         return Match(poses=found_poses(offsets_px, moves, angle, mirror.astype(bool)), score=score)

@@ -202,9 +202,14 @@ def gain_norms(references: Float32, ctf2: Float32, rings: Rings) -> Float32:
     -------
     ndarray, shape (m, k), float32
     """
-    power = ring_power(references[:, : sum(rings.lengths)], rings) * (np.pi * np.array(rings.radii))
-    norms: Float32 = ctf2[:, : len(rings.radii)] @ power.T.astype(np.float32)
+    norms: Float32 = ctf2[:, : len(rings.radii)] @ norm_powers(references, rings).T.astype(np.float32)
     return norms
+
+
+def norm_powers(references: Float32, rings: Rings) -> Float:
+    """Return what each ring takes off the gain where the squared CTF is 1, shape (k, r); see ``gain_norms``."""
+    power: Float = ring_power(references[:, : sum(rings.lengths)], rings) * (np.pi * np.array(rings.radii))
+    return power
 
 
 def check_references(images: RingImages, references: Float32, search: PoseSearch) -> None:

@@ -90,10 +90,8 @@ class NativeEngine:
         if mode not in MODES:
             raise SettingError("mode", f"{mode!r}: must be one of {', '.join(MODES)}")
         self._fast = mode == "fast"
-        self._threads = threads if threads is not None else default_threads()
-        if self._threads < 1:
-            raise SettingError("threads", f"{threads}: must be at least 1")
-        self._instructions = _chosen(instructions) if instructions else instruction_set()
+        self._threads = chosen_threads(threads)
+        self._instructions = chosen_instructions(instructions)
         self._kernels = _native.Engine(self._instructions)
 
     @property
@@ -219,6 +217,30 @@ class NativeEngine:
         angle = np.deg2rad(poses.angle_deg)
         shift = np.fmod(poses.shift_px, self.shape[1])
         return np.column_stack((np.cos(angle), np.sin(angle), shift, poses.mirror))
+
+
+def chosen_instructions(name: str | None) -> str:
+    """Return the instruction set of this name, or ``instruction_set()`` where it is None.
+
+    Raises
+    ------
+    SettingError
+        When it is unknown, or this processor lacks it.
+    """
+    return _chosen(name) if name else instruction_set()
+
+
+def chosen_threads(threads: int | None) -> int:
+    """Return this number of threads, or ``default_threads()`` where it is None.
+
+    Raises
+    ------
+    SettingError
+        When it is less than 1.
+    """
+    if threads is not None and threads < 1:
+        raise SettingError("threads", f"{threads}: must be at least 1")
+    return threads if threads is not None else default_threads()
 
 
 def default_threads() -> int:

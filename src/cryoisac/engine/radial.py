@@ -54,7 +54,9 @@ class RadialBasis:
         return min(longest, 1 << (needed - 1).bit_length())
 
 
-def radial_basis(moments: Float, rings: Rings, *, energy_loss: float = ENERGY_LOSS) -> RadialBasis:
+def radial_basis(
+    moments: Float, rings: Rings, *, energy_loss: float = ENERGY_LOSS, keep_mean: bool = True
+) -> RadialBasis:
     """Return the shortest basis that keeps all but ``energy_loss`` of the energy of references.
 
     Parameters
@@ -64,20 +66,24 @@ def radial_basis(moments: Float, rings: Rings, *, energy_loss: float = ENERGY_LO
     rings : Rings
         Their rings.
     energy_loss : float
-        Largest part of the energy, the mean not counted, that the basis may lack.
+        Largest part of the energy that the basis may lack.
+    keep_mean : bool
+        Whether the mean over all rings does not count as energy and is kept exactly, as images need it whose mean means
+        nothing.
 
     Returns
     -------
     RadialBasis
-        The eigenvectors of largest moments over all orders; of order 0 always the constant besides, so that a
-        reference's mean is kept exactly.
+        The eigenvectors of largest moments over all orders; of order 0 the constant besides, where the mean is kept or
+        nothing else is.
     """
     constant = np.sqrt(np.asarray(rings.radii, dtype=np.float64))
     constant /= np.linalg.norm(constant)
-    away = np.eye(len(constant)) - np.outer(constant, constant)
     lower = np.tril(moments)
     squares = lower + np.swapaxes(np.tril(moments, -1), 1, 2)
-    squares[0] = away @ squares[0] @ away
+    if keep_mean:
+        away = np.eye(len(constant)) - np.outer(constant, constant)
+        squares[0] = away @ squares[0] @ away
     energy = np.trace(squares, axis1=1, axis2=2)
     total = float(energy.sum())
     orders = np.flatnonzero(energy > NEGLIGIBLE * total)
@@ -86,7 +92,8 @@ def radial_basis(moments: Float, rings: Rings, *, energy_loss: float = ENERGY_LO
     functions: dict[int, Float] = {
         int(k): vectors[i][:, kept[i]].T[::-1] for i, k in enumerate(orders) if kept[i].any()
     }
-    functions[0] = np.vstack((constant[None], functions.get(0, np.empty((0, len(constant))))))
+    if keep_mean or not functions:
+        functions[0] = np.vstack((constant[None], functions.get(0, np.empty((0, len(constant))))))
     beyond = np.cumsum(energy[::-1])[::-1] - energy  # of each order: the energy above it
     main_order = int(np.argmax(beyond <= COARSE_LOSS * total))
     return _packed({k: functions[k] for k in sorted(functions)}, rings, main_order)

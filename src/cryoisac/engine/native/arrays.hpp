@@ -22,7 +22,8 @@ struct Search {
 // The kernels of an instruction set; throws where it is unknown or does not run here.
 const Kernels* kernels_named(const std::string& name);
 
-// Adds the fast search to the module.
+// Add the fast search, and the likelihood of stored rings, to the module.
 void bind_fast(nanobind::module_& module);
+void bind_stored(nanobind::module_& module);
 
 }  // namespace cryoisac

@@ -7,6 +7,8 @@
 
 namespace cryoisac {
 
+constexpr int kGroup = 8;  // blocks of rows, at most, that share what is read of the references
+
 // Radial functions that span the references, and the angles at which correlations are looked at. Only the orders that
 // are kept are listed; spectra are weighted so that white noise stays white and products are area integrals.
 struct Basis {
@@ -25,12 +27,19 @@ struct Basis {
   const float* turns;         // [longest][2]: cos, sin of the angles
 };
 
-// Shifts of the references, in raster order.
+// Shifts of the references.
 struct Shifts {
   int count;
-  int side;          // shifts along x
+  int side;          // shifts along x, where they are a raster
   const float* at;   // [shift][2], pixels
   float furthest;    // the longest of them, pixels
+};
+
+// References that are ready for a search.
+struct Panel {
+  const float* coefficients;  // [reference][shift][coefficient][2]
+  const float* powers;        // [reference][ring] what a squared CTF of 1 takes off correlations; null for nothing
+  std::int64_t references;
 };
 
 struct FastRows {
@@ -47,10 +56,11 @@ struct FastKernels {
   // Coefficients of references [first, first + lanes) into panel [reference][shift][coefficient][2].
   void (*prepare)(const Plan&, const Basis&, const Shifts&, const float* references, std::int64_t first,
                   std::int64_t count, float* panel, void* scratch);
-  void (*score)(const Plan&, const Basis&, const Shifts&, const Stack&, const FastRows&, std::int64_t first,
-                const float* panel, std::int64_t references, float* scores, void* scratch);
+  // Scores of up to kGroup blocks of rows, from the first row on.
+  void (*score)(const Plan&, const Basis&, const Shifts&, const Stack&, const FastRows&, std::int64_t first, int blocks,
+                const Panel&, float* scores, void* scratch);
   void (*match)(const Plan&, const Basis&, const Shifts&, const Stack&, const FastRows&, std::int64_t first,
-                const float* panel, const Found&, void* scratch);
+                const Panel&, const Found&, void* scratch);
 };
 
 namespace baseline { extern const FastKernels fast_kernels; }

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <vector>
 
 #include "arrays.hpp"
+#include "basis.hpp"
 #include "fast.hpp"
 #include "parallel.hpp"
 
@@ -15,46 +15,6 @@ namespace nb = nanobind;
 
 namespace cryoisac {
 namespace {
-
-constexpr std::int64_t kGroups = 16;  // of references, whose moments are added up one group beside the other
-
-// Owns what a Basis points to.
-class BasisTables {
- public:
-  BasisTables(Array<const int, 1> order, Array<const int, 1> start, Array<const int, 1> first,
-              Array<const float, 1> functions, int longest, int angles, int stride)
-      : order_(order.data(), order.data() + order.size()),
-        start_(start.data(), start.data() + start.size()),
-        first_(first.data(), first.data() + first.size()),
-        functions_(functions.data(), functions.data() + functions.size()) {
-    for (int k = 0; k < longest; ++k) {
-      turns_.push_back(static_cast<float>(std::cos(2 * std::numbers::pi * k / longest)));
-      turns_.push_back(static_cast<float>(std::sin(2 * std::numbers::pi * k / longest)));
-    }
-    source_ = sources(angles);
-    source_longest_ = sources(longest);
-    basis_ = {static_cast<int>(order_.size()), start_.back(), angles, stride, order_.data(), start_.data(),
-              functions_.data(), first_.data(), source_.data(), source_longest_.data(), turns_.data()};
-  }
-  BasisTables(const BasisTables&) = delete;
-  BasisTables& operator=(const BasisTables&) = delete;
-  const Basis& basis() const { return basis_; }
-
- private:
-  // Orders that so few angles cannot hold are left out.
-  std::vector<int> sources(int angles) const {
-    std::vector<int> source(angles, 2 * static_cast<int>(order_.size()));
-    for (int i = 0; i < static_cast<int>(order_.size()) && 2 * order_[i] <= angles; ++i) {
-      source[(angles - order_[i]) % angles] = 2 * i + 1;
-      source[order_[i]] = 2 * i;
-    }
-    return source;
-  }
-
-  std::vector<int> order_, start_, first_, source_, source_longest_;
-  std::vector<float> functions_, turns_;
-  Basis basis_;
-};
 
 // Shifts of references: steps to either side, and what follows from them.
 class Grid {
@@ -131,8 +91,10 @@ class FastSearch {
              Array<const float, 2> room, Array<float, 2> scores) const {
     const FastRows rows = make_rows(images, offsets, room);
     const Stack s{stack.data(), means.data(), static_cast<std::int64_t>(stack.shape(0))};
-    each_block(tables, rows, [&](std::int64_t first, void* scratch) {
-      fast_->score(centre_.plan(), tables.basis(), grid_.shifts(), s, rows, first, panel.data(), scores.shape(1),
+    const Panel references{panel.data(), nullptr, static_cast<std::int64_t>(scores.shape(1))};
+    const std::int64_t group = group_of(blocks(rows.rows.count), threads_);
+    each_group(tables, rows, group, [&](std::int64_t first, void* scratch) {
+      fast_->score(centre_.plan(), tables.basis(), grid_.shifts(), s, rows, first, static_cast<int>(group), references,
                    scores.data(), scratch);
     });
   }
@@ -140,14 +102,15 @@ class FastSearch {
   void match(const BasisTables& tables, Array<const float, 1> panel, Array<const float, 3> stack,
              Array<const float, 1> means, Array<const std::int64_t, 1> labels, Array<const std::int64_t, 1> order,
              Array<const std::int64_t, 1> images, Array<const double, 2> offsets, Array<const float, 2> room,
-             Array<float, 1> score, Array<double, 1> position, Array<int, 2> trial,
+             Array<float, 1> score, Array<double, 1> position, Array<int, 1> shift,
              Array<std::uint8_t, 1> mirror) const {
     FastRows rows = make_rows(images, offsets, room);
     rows.rows.label = labels.data(), rows.rows.order = order.data();
     const Stack s{stack.data(), means.data(), static_cast<std::int64_t>(stack.shape(0))};
-    const Found found{score.data(), position.data(), trial.data(), mirror.data()};
-    each_block(tables, rows, [&](std::int64_t first, void* scratch) {
-      fast_->match(centre_.plan(), tables.basis(), grid_.shifts(), s, rows, first, panel.data(), found, scratch);
+    const Found found{score.data(), position.data(), nullptr, shift.data(), mirror.data()};
+    const Panel references{panel.data(), nullptr, 0};
+    each_group(tables, rows, 1, [&](std::int64_t first, void* scratch) {
+      fast_->match(centre_.plan(), tables.basis(), grid_.shifts(), s, rows, first, references, found, scratch);
     });
   }
 
@@ -161,10 +124,10 @@ class FastSearch {
   }
 
   template <class Work>
-  void each_block(const BasisTables& tables, const FastRows& rows, Work work) const {
+  void each_group(const BasisTables& tables, const FastRows& rows, std::int64_t group, Work work) const {
     const std::size_t bytes = fast_->scratch_bytes(centre_.plan(), tables.basis());
-    share(blocks(rows.rows.count), threads_, bytes,
-          [&](std::int64_t b, void* scratch) { work(b * kernels_->lanes, scratch); });
+    share((blocks(rows.rows.count) + group - 1) / group, threads_, bytes,
+          [&](std::int64_t b, void* scratch) { work(b * group * kernels_->lanes, scratch); });
   }
 
   const Kernels* kernels_;

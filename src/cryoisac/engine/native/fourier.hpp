@@ -115,4 +115,24 @@ static inline void transform_real(Complex* z, int n, const Plan& plan, Sink sink
   }
 }
 
+// The n real values whose orders 0 ... n / 2 are given, times n; values 2 j and 2 j + 1 lie in z at the place of j.
+// z has room for n / 2 points. order(k) is called once for each k.
+template <class Order>
+static inline void inverse_real(Complex* z, int n, const Plan& plan, Order order) {
+  const int half = n / 2;
+  const float* split = plan.split[log2_of(n)];
+  const Floats zero = order(0).re, nyquist = order(half).re;
+  const Complex middle = order(half / 2);
+  z[0] = {zero + nyquist, zero - nyquist};
+  z[half / 2] = {2.0f * middle.re, -2.0f * middle.im};
+  for (int k = 1; k < half / 2; ++k) {
+    const Complex a = order(k), b = order(half - k);
+    const Complex even = {a.re + b.re, a.im - b.im};
+    const Complex odd = turn<1>({a.re - b.re, a.im + b.im}, split[2 * k], split[2 * k + 1]);
+    z[k] = {even.re - odd.im, even.im + odd.re};
+    z[half - k] = {even.re + odd.im, odd.re - even.im};
+  }
+  transform<1>(z, half, plan);
+}
+
 }  // namespace cryoisac::VARIANT

@@ -44,6 +44,7 @@ struct Plan {
   const int* corner;              // [sample] pixel of the region at the sample's lower corner, at the lowest shift
   const float* fraction_x;        // [sample]
   const float* fraction_y;        // [sample]
+  const float* points;            // [sample][2], x, y over the side of the box
   int coefficients;
   const int* first_ring;          // [order] innermost ring that has it
   const int* start;               // [order] its first coefficient
@@ -69,10 +70,17 @@ struct Rows {
   std::int64_t count;
 };
 
+// The row that a position of a block holds; beyond the last, the last one again.
+static inline std::int64_t row_at(const Rows& rows, std::int64_t position) {
+  const std::int64_t at = position < rows.count ? position : rows.count - 1;
+  return rows.order ? rows.order[at] : at;
+}
+
 struct Found {
   float* score;
   double* position;  // of the peak, in samples
   int* trial;        // [row][2], steps along x, y
+  int* shift;        // [row], of the reference, where references are shifted
   std::uint8_t* mirror;
 };
 
@@ -83,6 +91,7 @@ struct Placement {
 };
 
 struct FastKernels;
+struct StoredKernels;
 
 struct Kernels {
   const char* name;
@@ -100,6 +109,7 @@ struct Kernels {
   // One image under a pose, written to out or added to sum (whichever is not null); line has 5 * box floats.
   void (*warp)(const float* image, int box, const Placement&, float* out, double* sum, float* line);
   const FastKernels* fast;
+  const StoredKernels* stored;
 };
 
 namespace baseline { extern const Kernels kernels; }

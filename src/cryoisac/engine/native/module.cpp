@@ -97,7 +97,7 @@ class Engine {
     const Tables tables(search.rings, search.options, static_cast<int>(stack.shape(1)), furthest(rows).data());
     const std::vector<float> panel = prepare(tables.plan(), references.data(), references.shape(0), threads);
     const Stack s{stack.data(), means.data(), static_cast<std::int64_t>(stack.shape(0))};
-    const Found found{score.data(), position.data(), trial.data(), mirror.data()};
+    const Found found{score.data(), position.data(), trial.data(), nullptr, mirror.data()};
     share(blocks(rows.count), threads, kernels_->scratch_bytes(tables.plan(), 0), [&](std::int64_t b, void* scratch) {
       kernels_->match(tables.plan(), s, rows, b * kernels_->lanes, panel.data(), found, scratch);
     });
@@ -185,4 +185,5 @@ NB_MODULE(_native, m) {
       .def("total", &Engine::total, free)
       .def("warp", &Engine::warp, free);
   bind_fast(m);
+  bind_stored(m);
 }

@@ -68,10 +68,13 @@ void Tables::lay_samples(const std::vector<double>& points) {
                       plan_.last_radius);
     fraction_x_.push_back(static_cast<float>(points[s] - x));
     fraction_y_.push_back(static_cast<float>(points[s + 1] - y));
+    points_.push_back(static_cast<float>(points[s] / plan_.box));
+    points_.push_back(static_cast<float>(points[s + 1] / plan_.box));
   }
   plan_.corner = corner_.data();
   plan_.fraction_x = fraction_x_.data();
   plan_.fraction_y = fraction_y_.data();
+  plan_.points = points_.data();
 }
 
 void Tables::lay_coefficients() {

@@ -43,7 +43,7 @@ class Tables {
   Plan plan_{};
   AxisTables x_, y_;
   std::vector<int> lengths_, corner_, first_ring_, start_;
-  std::vector<float> sample_weights_, reference_weights_, fraction_x_, fraction_y_;
+  std::vector<float> sample_weights_, reference_weights_, fraction_x_, fraction_y_, points_;
   std::vector<float> twiddles_[kSizes], split_[kSizes];
   std::vector<int> place_[kSizes];
 };

@@ -4,16 +4,10 @@
 #include "fourier.hpp"
 #include "kernels.hpp"
 #include "lanes.hpp"
+#include "spectra.hpp"
 
 namespace cryoisac::VARIANT {
 namespace {
-
-constexpr int kTile = kLanes == 16 ? 4 : 2;  // references multiplied at once: what the registers hold
-
-// X+ and X- of one coefficient.
-struct Pair {
-  Floats plus, minus;
-};
 
 struct Scratch {
   Floats* region;  // [y][x] pixels around the rings, one row a lane
@@ -142,9 +136,7 @@ void ring_spectra(const Plan& plan, const Floats* region, Floats gap_x, Floats g
                              &ring_squares);
     s += plan.sample_weights[r] * ring_sum;
     q += plan.sample_weights[r] * ring_squares;
-    transform_real(ring, length, plan, [&](int k, Floats re, Floats im) {
-      spectra[plan.start[k] + r - plan.first_ring[k]] = {re + im, re - im};
-    });
+    transform_ring(plan, r, ring, spectra);
   }
   *sum = s;
   *squares = q;
@@ -186,8 +178,7 @@ double near_box(const Plan& plan, double offset) {
 Lanes load_lanes(const Plan& plan, const Stack& stack, const Rows& rows, std::int64_t first) {
   Lanes lanes = {};
   for (int lane = 0; lane < kLanes; ++lane) {
-    const std::int64_t at = first + lane < rows.count ? first + lane : rows.count - 1;
-    const std::int64_t row = rows.order ? rows.order[at] : at;
+    const std::int64_t row = row_at(rows, first + lane);
     const std::int64_t image = rows.image[row];
     lanes.image[lane] = stack.pixels + image * plan.box * plan.box;
     lanes.mean[lane] = plan.normalise ? stack.means[image] : 0.0f;

@@ -10,6 +10,7 @@
 #include "lanes.hpp"
 #include "peaks.hpp"
 #include "sampling.hpp"
+#include "stored.hpp"
 
 namespace cryoisac::VARIANT {
 namespace {
@@ -140,8 +141,7 @@ void match(const Plan& plan, const Stack& stack, const Rows& rows, std::int64_t 
   const float* panels[kLanes];
   bool mixed = false;
   for (int lane = 0; lane < kLanes; ++lane) {
-    const std::int64_t at = first + lane < rows.count ? first + lane : rows.count - 1;
-    panels[lane] = panel + 2 * rows.label[rows.order[at]] * plan.coefficients;
+    panels[lane] = panel + 2 * rows.label[row_at(rows, first + lane)] * plan.coefficients;
     mixed |= panels[lane] != panels[0];
   }
   if (mixed) mix(2 * plan.coefficients, panels, reinterpret_cast<Floats*>(scratch.mixed));
@@ -195,6 +195,7 @@ extern void warp(const float*, int, const Placement&, float*, double*, float*);
 
 #define NAME_OF(variant) #variant
 #define NAME(variant) NAME_OF(variant)
-extern const Kernels kernels = {NAME(VARIANT), kLanes, scratch_bytes, prepare, score, match, warp, &fast_kernels};
+extern const Kernels kernels = {NAME(VARIANT), kLanes, scratch_bytes, prepare, score, match, warp,
+                                &fast_kernels, &stored_kernels};
 
 }  // namespace cryoisac::VARIANT
