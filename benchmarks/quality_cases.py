@@ -84,8 +84,8 @@ CASES: dict[str, Case] = {
     "uniform": _uniform(100, 90, 200),
     "uniform-small": _uniform(50, 45, 100),
     "preferred": Case(
-        title="70S, 20 views of which one has half of 5,000 images and one 1 %, SNR 0.1",
-        simulate=("--views", "20", "--per-view", "250", "--shares", "50,1", "--snr", "0.1", *LIKE_DATA),
+        title="70S, 20 views of which one has half of 4,000 images and one 1 %, SNR 0.1",
+        simulate=("--views", "20", "--per-view", "200", "--shares", "50,1", "--snr", "0.1", *LIKE_DATA),
         isac=("--ctf", "--img-per-grp", "50"),
         columns=("views", "rare", "ari", "purity", "pixel", "mirror"),
     ),
