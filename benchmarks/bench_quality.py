@@ -15,6 +15,7 @@ import json
 import os
 import resource
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -54,7 +55,7 @@ def particles_of(case: Case, seed: int, data: Path, home: Path) -> Path:
 
 def one_run(case: Case, seed: int, options: list[str], particles: Path, run: Path) -> dict[str, Any]:
     """Return what one method made of one set of particles."""
-    subprocess.run(["rm", "-rf", str(run)], check=True)
+    shutil.rmtree(run, ignore_errors=True)
     cpu, wall = call("isac", str(particles), str(run), *case.isac, "--rand-seed", str(seed), *options)
     record = json.loads((run / "run.json").read_text())
     found: dict[str, Any] = {
@@ -67,7 +68,7 @@ def one_run(case: Case, seed: int, options: list[str], particles: Path, run: Pat
         scores = run / "score.json"
         call("score", str(run), str(particles.with_name("truth.csv")), "--json", str(scores))
         found["score"] = json.loads(scores.read_text())
-        found["per_class"] = found["score"].pop("per_class")
+        del found["score"]["per_class"]
     return found
 
 
@@ -101,15 +102,13 @@ def play(given: argparse.Namespace, methods: dict[str, list[str]], home: Path) -
 def circumstances(given: argparse.Namespace) -> dict[str, Any]:
     """Return when, where and by what command this is measured."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    words = [w for w in sys.argv[1:] if str(w) not in (str(given.data), str(given.keep), str(given.sheets))]
-    words = [w for w in words if w not in ("--data", "--keep", "--sheets")]
-    json_at = words.index("--json") if "--json" in words else len(words)
+    words = ["--cases", *given.cases, "--seeds", *map(str, given.seeds), "--methods", *given.methods]
+    words += ["--extra", given.extra] if given.extra else []
     return {
         "date": f"{date.today():%Y-%m-%d}",
         "commit": commit.stdout.strip(),
         "machine": {"processor": processor(), "cores": os.cpu_count()},
-        "command": "python benchmarks/bench_quality.py --data FOLDER "
-        + shlex.join(words[:json_at] + words[json_at + 2 :]),
+        "command": shlex.join(["python", "benchmarks/bench_quality.py", "--data", "FOLDER", *words]),
     }
 
 

@@ -42,8 +42,8 @@ def measure_classes(run: Path, particles: Path, *, radius_px: float) -> dict[str
     """Return number and evenness of classes, and resolutions in Å: of all members, and of 40 of each class.
 
     The resolution of a class is where the ring correlation of the averages of two random halves first falls below 0.5;
-    mean over five such splits. Given is the median over members, and the list of all classes. Classes that are larger
-    reach further; 40 members of each are compared like with like, in classes that have so many.
+    mean over five such splits. Given is the median over members. Classes that are larger reach further; 40 members of
+    each are compared like with like, in classes that have so many.
     """
     source = read_particles(particles)
     found = read_classes(run, len(source))
@@ -54,13 +54,11 @@ def measure_classes(run: Path, particles: Path, *, radius_px: float) -> dict[str
         known = np.isfinite(each) & (sizes >= (most or 2))
         weighted = np.repeat(np.array(each)[known], sizes[known])
         resolutions[name] = round(float(np.median(weighted)), 2) if len(weighted) else None
-        resolutions[f"{name}_each"] = [round(float(a), 2) if ok else None for a, ok in zip(each, known, strict=True)]
     return {
         "images": len(source),
         "accounted": int(sizes.sum()),
         "number": int((sizes > 0).sum()),
         "effective": round(effective_number(found.label), 2),
-        "sizes": sizes.tolist(),
         **resolutions,
     }
 
