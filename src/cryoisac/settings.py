@@ -69,6 +69,10 @@ def _plain(kind: Any) -> type:
     return plain
 
 
+def _default_of(settings: "type[Settings]", name: str) -> Any:
+    return next(_default(f) for f in fields(settings) if f.name == name)
+
+
 def _default(f: Field[Any]) -> Any:
     return None if f.default is MISSING else f.default
 
@@ -102,10 +106,24 @@ def check(d: Described, value: Any) -> None:
             raise SettingError(d.flag, f"is {value:g}; must be at most {s.at_most:g}{unit}")
 
 
+LIKELIHOOD_ONLY = ("max_shift", "starts", "sizes")
+ISAC2_ONLY = (
+    *("xr", "yr", "ts", "ir", "rs", "maxit", "dst", "FL", "FH", "FF", "init_iter", "iter_reali", "center_method"),
+    *("main_iter_limit", "skip_prealignment"),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Isac(Settings):
-    """Settings of ISAC; two runs with the same settings and input give the same result, bit for bit."""
+    """Settings of a classification; two runs with the same settings and input give the same result, bit for bit."""
 
+    method: Annotated[
+        str,
+        Setting(
+            "How classes are made: by likelihood, their number found; or as the original ISAC makes them.",
+            choices=("likelihood", "isac2"),
+        ),
+    ] = "likelihood"
     radius: Annotated[
         int | None,
         Setting("Particle radius in the input images.", "px", at_least=1, automatic="estimated from the data"),
@@ -125,10 +143,29 @@ class Isac(Settings):
             "A class is accepted when it has at least this many stable members.",
             "images",
             at_least=1,
-            automatic="0.6 of img_per_grp",
+            automatic="0.1 of img_per_grp, at least 10; with isac2, 0.6 of it",
         ),
     ] = None
-    ctf: Annotated[bool, Setting("Correct for the CTF by phase flipping.", original="CTF")] = False
+    ctf: Annotated[
+        bool, Setting("Account for the CTF: by its model, or with isac2 by phase flipping.", original="CTF")
+    ] = False
+    max_shift: Annotated[
+        float | None,
+        Setting("Largest shift of a particle from the centre of its image.", "px", at_least=0, automatic="0.17 radius"),
+    ] = None
+    starts: Annotated[
+        int,
+        Setting(
+            "Random starts of the likelihood method; the best goes on, all tell how stable members are.", at_least=1
+        ),
+    ] = 3
+    sizes: Annotated[
+        str,
+        Setting(
+            "Whether the likelihood method's classes may have any size or must be of equal size.",
+            choices=("free", "equal"),
+        ),
+    ] = "free"
     xr: Annotated[float, Setting("Shift search range along x.", "working px", at_least=0, at_most=64)] = 1
     yr: Annotated[
         float | None,
@@ -184,6 +221,10 @@ class Isac(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in LIKELIHOOD_ONLY if self.method == "isac2" else ISAC2_ONLY:
+            if getattr(self, name) != _default_of(type(self), name):
+                flag, other = "--" + name.replace("_", "-"), "likelihood" if name in LIKELIHOOD_ONLY else "isac2"
+                raise SettingError(flag, f"belongs to --method {other}; leave it out, or add --method {other}")
         if self.FH < self.FL:
             raise SettingError("--FH", f"is {self.FH:g}, below --FL {self.FL:g}; raise --FH or lower --FL")
         if self.ir > self.target_radius:

@@ -12,14 +12,20 @@ MEMBER = ""
 UNTRIED = "untried"
 UNSTABLE = "unstable"
 SMALL_CLASS = "small_class"
+AMBIGUOUS = "ambiguous"
+JUNK = "junk_like"
 BAD_IMAGE = "bad_image"
 
 REASONS = {
     UNTRIED: "never reached a stability test",
     UNSTABLE: "its pose differed between repeated alignments of its class",
     SMALL_CLASS: "stable, but in a class with too few stable members",
+    AMBIGUOUS: "two classes explain it equally well",
+    JUNK: "no class explains it better than it explains noise",
     BAD_IMAGE: "its pixels are constant or not finite",
 }
+
+COLUMNS = ("label", "reason", "generation", "pixel_error_px", "score", "rival", "fellowship")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -37,9 +43,15 @@ class Ledger:
     pixel_error_px : ndarray, shape (n,)
         Pixel error in its last stability test, in working pixels; infinite where it had none.
     score : ndarray, shape (n,), float32
-        Correlation with the reference of its class in the last K-means pass.
+        Correlation with the reference of its class in the last K-means pass; or, of the likelihood method, the gain in
+        log-likelihood over no particle at all.
     poses : Poses
         Pose in working pixels; that of its class average for members.
+    rival : ndarray, shape (n,), int64
+        The class that explains the image second best, or -1 where that is not known.
+    fellowship : ndarray, shape (n,)
+        Membership stability: share of the fellows in its class that stay with it when classes are made anew; NaN where
+        that is not known.
     """
 
     label: npt.NDArray[np.int64]
@@ -48,6 +60,8 @@ class Ledger:
     pixel_error_px: npt.NDArray[np.float64]
     score: npt.NDArray[np.float32]
     poses: Poses
+    rival: npt.NDArray[np.int64]
+    fellowship: npt.NDArray[np.float64]
 
     @staticmethod
     def empty(n: int) -> "Ledger":
@@ -59,6 +73,8 @@ class Ledger:
             pixel_error_px=np.full(n, np.inf),
             score=np.zeros(n, dtype=np.float32),
             poses=Poses.identity(n),
+            rival=np.full(n, -1, dtype=np.int64),
+            fellowship=np.full(n, np.nan),
         )
 
     def __len__(self) -> int:
@@ -67,7 +83,7 @@ class Ledger:
     def entered(self, images: npt.NDArray[np.int64], *, poses: Poses, **columns: Any) -> "Ledger":
         """Return the ledger with new entries for ``images``; columns not named stay as they are."""
         changed: dict[str, Any] = {}
-        for name in ("label", "reason", "generation", "pixel_error_px", "score"):
+        for name in COLUMNS:
             column = getattr(self, name).copy()
             if name in columns:
                 column[images] = columns[name]
@@ -86,12 +102,8 @@ class Ledger:
         whole.reason[:] = BAD_IMAGE
         return whole.entered(
             index,
-            label=self.label,
-            reason=self.reason,
-            generation=self.generation,
-            pixel_error_px=self.pixel_error_px,
-            score=self.score,
             poses=self.poses,
+            **{name: getattr(self, name) for name in COLUMNS},
         )
 
     def counts(self) -> dict[str, int]:

@@ -82,17 +82,35 @@ def ctf_2d(parameters: CtfParameters, box_px: int, pixel_size_A: npt.ArrayLike) 
     -----
     As SPARX: θ is the angle of (k_x, k_y), positive from x towards +y.
     """
-    k2, sine, cosine, k4 = _polynomials(box_px)
-    scale = _inverse_squared(pixel_size_A, len(parameters))  # (n,), 1/Å²
-    defocus, astigmatism, spherical, constant = _phase_coefficients(parameters)
-    turn = np.deg2rad(2 * parameters.astigmatism_angle_deg)
-    rows = (defocus, -astigmatism * np.cos(turn), -astigmatism * np.sin(turn), -spherical * scale)
-    phase = (np.stack(rows, axis=1) * scale[:, None]) @ np.stack((k2, sine, cosine, k4)).reshape(4, -1)
-    phase += constant[:, None]
-    ctf: Float = np.sin(phase, out=phase).reshape(-1, *k2.shape)
-    if np.any(parameters.bfactor_A2):
-        ctf *= _envelope(parameters, scale[:, None] * k2.reshape(1, -1)).reshape(ctf.shape)
-    return ctf
+    polynomials = _polynomials(box_px)
+    ctf = _ctf(parameters, pixel_size_A, polynomials)
+    return ctf.reshape(-1, *polynomials[0].shape)
+
+
+def ctf_at(parameters: CtfParameters, points: npt.ArrayLike, pixel_size_A: npt.ArrayLike) -> Float:
+    """Return the CTF at points of the Fourier plane, astigmatism included, as ``ctf_2d`` does on its grid.
+
+    Parameters
+    ----------
+    parameters : CtfParameters
+        Parameters of n images.
+    points : array_like, shape (s, 2)
+        Frequencies (x, y) in cycles per pixel.
+    pixel_size_A : array_like, shape () or (n,)
+        Pixel size in Å.
+
+    Returns
+    -------
+    ndarray, shape (n, s)
+        Values from -1 to 1.
+
+    Raises
+    ------
+    DataError
+        When a voltage or a pixel size is not positive.
+    """
+    x, y = np.moveaxis(np.asarray(points, dtype=np.float64), -1, 0)
+    return _ctf(parameters, pixel_size_A, (x * x + y * y, 2 * x * y, x * x - y * y, (x * x + y * y) ** 2))
 
 
 def phase_flip(images: Images, parameters: CtfParameters, pixel_size_A: npt.ArrayLike) -> Images:
@@ -168,6 +186,22 @@ def _polynomials(box_px: int) -> tuple[Float, Float, Float, Float]:
     y, x = frequencies((box_px, box_px))
     k2 = y * y + x * x
     return k2, 2 * x * y, x * x - y * y, k2 * k2
+
+
+def _ctf(
+    parameters: CtfParameters, pixel_size_A: npt.ArrayLike, polynomials: tuple[Float, Float, Float, Float]
+) -> Float:
+    """Return the CTF (n, s) where k², k² sin 2θ, k² cos 2θ and k⁴ have given values, s of each."""
+    scale = _inverse_squared(pixel_size_A, len(parameters))  # (n,), 1/Å²
+    defocus, astigmatism, spherical, constant = _phase_coefficients(parameters)
+    turn = np.deg2rad(2 * parameters.astigmatism_angle_deg)
+    rows = (defocus, -astigmatism * np.cos(turn), -astigmatism * np.sin(turn), -spherical * scale)
+    phase = (np.stack(rows, axis=1) * scale[:, None]) @ np.stack(polynomials).reshape(4, -1)
+    phase += constant[:, None]
+    ctf: Float = np.sin(phase, out=phase)
+    if np.any(parameters.bfactor_A2):
+        ctf *= _envelope(parameters, scale[:, None] * polynomials[0].reshape(1, -1))
+    return ctf
 
 
 def _phase_coefficients(parameters: CtfParameters) -> tuple[Float, Float, Float, Float]:

@@ -34,61 +34,58 @@ def transform_rings(last: int, *, first: int, box_px: int, support_px: float) ->
     return Rings(radii=radii, lengths=tuple(1 << int(2 * m - 1).bit_length() for m in orders))
 
 
-def ring_transform(images: npt.ArrayLike, rings: Rings, *, block: int = 4096) -> Float32:
-    r"""Return the Hartley transform of images on rings.
+class RingTransform:
+    r"""The Hartley transform of images on rings.
 
     .. math:: H(k, \varphi) = \frac{1}{n} \sum_p x(p)\, \mathrm{cas}(-2 \pi\, \kappa \cdot p / n), \quad
         \kappa = k (\sin \varphi, \cos \varphi), \quad \mathrm{cas} = \cos + \sin
 
     Parameters
     ----------
-    images : array_like, shape (n, h, h)
-        Images; their centre pixel h // 2 is the origin.
     rings : Rings
         Rings, radii in Fourier pixels.
-    block : int
-        Samples worked out at once.
-
-    Returns
-    -------
-    ndarray, shape (n, samples), float32
-        Samples, ring after ring. White noise of unit variance has unit variance here.
+    box_px : int
+        Side of the images; their centre pixel n // 2 is the origin.
 
     Notes
     -----
-    A sum over pixels, no interpolation. The half turn about the centre splits an image into an even part, which has the
-    cosines, and an odd one, which has the sines, so that half of the pixels give half of the samples.
+    A sum over pixels, no interpolation: one matrix product for many images. The half turn about the centre splits an
+    image into an even part, which has the cosines, and an odd one, which has the sines, so that half of the pixels
+    give half of the samples.
     """
-    pixels = np.asarray(images, dtype=np.float32)
-    side = pixels.shape[-1]
-    even, odd, points = _parts(pixels)
-    result = np.empty((len(pixels), sum(rings.lengths)), dtype=np.float32)
-    here, there = _half_rings(rings)
-    for part in (slice(i, i + block) for i in range(0, len(here), block)):
-        phase = (-2 * np.pi / side) * (points @ rings.points_px[here[part]].T)
-        real = even @ (np.cos(phase) / side).astype(np.float32)
-        imaginary = odd @ (np.sin(phase) / side).astype(np.float32)
-        result[:, here[part]], result[:, there[part]] = real + imaginary, real - imaginary
-    return result
+
+    def __init__(self, rings: Rings, box_px: int) -> None:
+        self._size, self._box = sum(rings.lengths), box_px
+        self._here, self._there = _half_rings(rings)
+        self._own, self._partner, points = _half_image(box_px)
+        phase = (-2 * np.pi / box_px) * (points @ rings.points_px[self._here].T)
+        self._cosines = (np.cos(phase) / box_px).astype(np.float32)
+        self._sines = (np.sin(phase, out=phase) / box_px).astype(np.float32)
+
+    def __call__(self, images: npt.ArrayLike) -> Float32:
+        """Return the samples of images (n, h, h), ring after ring, shape (n, samples), float32.
+
+        White noise of unit variance has unit variance here.
+        """
+        pixels = np.asarray(images, dtype=np.float32).reshape(-1, self._box * self._box)
+        padded = np.concatenate((pixels, np.zeros((len(pixels), 1), dtype=np.float32)), axis=1)
+        own, partner = padded[:, self._own], padded[:, self._partner]
+        real, imaginary = (own + partner) @ self._cosines, (own - partner) @ self._sines
+        samples = np.empty((len(pixels), self._size), dtype=np.float32)
+        samples[:, self._here] = real + imaginary
+        samples[:, self._there] = real - imaginary
+        return samples
 
 
-def _parts(pixels: Float32) -> tuple[Float32, Float32, Float]:
-    """Return the even and the odd part of images on one half of their pixels, (n, p) each, and these points (p, 2)."""
-    n, side, _ = pixels.shape
-    centre = side // 2
-    y, x = np.mgrid[:side, :side] - centre
-    first = (y > 0) | ((y == 0) & (x >= 0))
-    partner_y, partner_x = centre - y, centre - x
-    inside = (partner_y < side) & (partner_x < side)
-    alone = ~inside
-    used = np.flatnonzero((first & inside) | alone)
-    flat = pixels.reshape(n, -1)
-    own = flat[:, used]
-    opposite = np.where(inside, partner_y * side + partner_x, 0).ravel()[used]
-    other = np.where(inside.ravel()[used], flat[:, opposite], np.float32(0))
-    itself = (x.ravel()[used] == 0) & (y.ravel()[used] == 0)
-    even = np.where(itself, own, own + other)
-    return even, own - other, np.stack((x.ravel()[used], y.ravel()[used]), axis=-1).astype(np.float64)
+def _half_image(side: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Float]:
+    """Return one half of the pixels, those opposite (side² where there is none), and the points (x, y) of the half."""
+    y, x = (a.ravel() for a in np.mgrid[:side, :side] - side // 2)
+    low = -(side // 2)
+    alone = (-x + side // 2 >= side) | (-y + side // 2 >= side)
+    used = np.flatnonzero((y > 0) | ((y == 0) & (x >= 0)) | alone)
+    partner = np.where(alone, side * side, (-y - low) * side + (-x - low))
+    partner[(x == 0) & (y == 0)] = side * side
+    return used, partner[used], np.stack((x[used], y[used]), axis=-1).astype(np.float64)
 
 
 def _half_rings(rings: Rings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -96,6 +93,11 @@ def _half_rings(rings: Rings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int
     starts = np.concatenate(([0], np.cumsum(rings.lengths)[:-1]))
     here = np.concatenate([start + np.arange(n // 2) for start, n in zip(starts, rings.lengths, strict=True)])
     return here, here + np.concatenate([np.full(n // 2, n // 2) for n in rings.lengths])
+
+
+def ring_transform(images: npt.ArrayLike, rings: Rings) -> Float32:
+    """Return the Hartley transform of images (n, h, h) on rings, shape (n, samples); see ``RingTransform``."""
+    return RingTransform(rings, np.shape(images)[-1])(images)
 
 
 def opposite(samples: npt.NDArray[np.floating], rings: Rings) -> npt.NDArray[np.floating]:
@@ -138,7 +140,8 @@ def ring_power(samples: npt.NDArray[np.floating], rings: Rings) -> Float:
 def to_image(samples: npt.ArrayLike, rings: Rings, box_px: int) -> Float32:
     r"""Return the images whose transform on rings is given, and 0 off them.
 
-    .. math:: x(p) = \frac{1}{n} \sum_k \frac{2 \pi k}{N_k} \sum_\varphi H(k, \varphi)\, \mathrm{cas}(-2\pi\kappa\cdot p/n)
+    .. math:: x(p) = \frac{1}{n} \sum_k \frac{2 \pi k}{N_k} \sum_\varphi H(k, \varphi)\,
+        \mathrm{cas}(-2\pi\kappa\cdot p/n)
 
     Parameters
     ----------

@@ -18,6 +18,17 @@ from cryoisac.model.table import Metadata, Table
 
 Indices = npt.NDArray[np.int64]
 ASSUMED_PIXEL_SIZE_A = 1.0
+LEDGER_COLUMNS = (
+    "index",
+    "image",
+    "class",
+    "reason",
+    "generation",
+    "pixel_error",
+    "score",
+    "rival",
+    "membership_stability",
+)
 
 
 def total_poses(initial_shift_px: npt.NDArray[np.float64], working: Poses, ratio: float) -> Poses:
@@ -117,7 +128,8 @@ def write_ledger(path: Path, particles: Particles, ledger: Ledger) -> None:
     Parameters
     ----------
     path : Path
-        CSV file with columns index, image, class, reason, generation, pixel_error (working px), score.
+        CSV file with columns index, image, class, reason, generation, pixel_error (working px), score, rival (class
+        from 1, or -1) and membership_stability (0 to 1, or nan).
     particles : Particles
         The input.
     ledger : Ledger
@@ -129,15 +141,27 @@ def write_ledger(path: Path, particles: Particles, ledger: Ledger) -> None:
     def write(temporary: Path) -> None:
         with temporary.open("w", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(("index", "image", "class", "reason", "generation", "pixel_error", "score"))
+            rows.writerow(LEDGER_COLUMNS)
             rows.writerows(
-                (i, particles.name_of(i), number[i], reason, generation, f"{error:.6f}", f"{score:.6f}")
-                for i, (reason, generation, error, score) in enumerate(
+                (
+                    i,
+                    particles.name_of(i),
+                    number[i],
+                    reason,
+                    generation,
+                    f"{error:.6f}",
+                    f"{score:.6f}",
+                    rival,
+                    f"{stay:.4f}",
+                )
+                for i, (reason, generation, error, score, rival, stay) in enumerate(
                     zip(
                         ledger.reason.tolist(),
                         ledger.generation.tolist(),
                         ledger.pixel_error_px.tolist(),
                         ledger.score.tolist(),
+                        np.where(ledger.rival >= 0, ledger.rival + 1, -1).tolist(),
+                        ledger.fellowship.tolist(),
                         strict=True,
                     )
                 )

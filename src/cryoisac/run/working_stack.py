@@ -95,7 +95,7 @@ def unusable(particles: Particles, threads: int, progress: Progress) -> Indices:
         bad: Indices = index[~(np.isfinite(spread) & (spread > 0))]
         return bad
 
-    found = [bad for _, bad in _over(blocks(np.arange(n), particles.box_px[0]), scan, threads, progress)]
+    found = [bad for _, bad in over(blocks(np.arange(n), particles.box_px[0]), scan, threads, progress)]
     return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
 
 
@@ -195,13 +195,13 @@ def _write(path: Path, job: Preparation, treat: Treat, box_px: int) -> None:
             def work(rows: Indices) -> None:
                 stack.write(int(place[rows[0]]), treat(job.particles.read(rows), rows))
 
-            for _ in _over(blocks(job.index, job.geometry.box_px), work, job.threads, job.progress):
+            for _ in over(blocks(job.index, job.geometry.box_px), work, job.threads, job.progress):
                 pass
 
     write_whole(path, write_to)
 
 
-def _over(
+def over(
     parts: Iterator[Indices], work: Callable[[Indices], T], threads: int, progress: Progress
 ) -> Iterator[tuple[Indices, T]]:
     """Yield each part and what ``work`` made of it, in order; a few parts a thread are under way at once."""
