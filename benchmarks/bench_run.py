@@ -169,6 +169,16 @@ def memory(n: int, box: int, threads: int, folder: Path) -> dict[str, Any]:
     }
 
 
+def origin() -> dict[str, Any]:
+    """Return what numbers are worth nothing without: the day, the commit, the machine."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return {
+        "date": f"{date.today():%Y-%m-%d}",
+        "commit": commit.stdout.strip(),
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "instructions": instruction_set()},
+    }
+
+
 def main() -> None:
     """Measure what is asked for, print tables, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -178,12 +188,7 @@ def main() -> None:
     parser.add_argument("--memory", type=int, nargs=2, metavar=("N", "BOX"))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    whole: dict[str, Any] = {
-        "date": f"{date.today():%Y-%m-%d}",
-        "commit": commit.stdout.strip(),
-        "machine": {"processor": processor(), "cores": os.cpu_count(), "instructions": instruction_set()},
-    }
+    whole = origin()
     with tempfile.TemporaryDirectory() as home:
         if given.growth:
             whole["growth"] = growth(given.growth, given.threads)

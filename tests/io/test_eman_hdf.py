@@ -284,3 +284,22 @@ def test_an_image_beyond_the_stack(tmp_path: Path) -> None:
     write_hdf_stack(tmp_path / "a.hdf", IMAGES, 1.0)
     with pytest.raises(DataError, match="holds 3"):
         HdfStack(tmp_path / "a.hdf").read(np.array([3]))
+
+
+def test_attributes_are_read_when_they_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Definition: opening reads what is needed of each image; the rest is read on demand, once, and is the same."""
+    own = [{"weight": 0.5 * i, "note": "abc"[: i + 1]} | ({"seldom": i} if i == 1 else {}) for i in range(3)]
+    write_hdf_stack(tmp_path / "a.hdf", IMAGES, 1.25, own)
+    opened, open_attribute = [], h5py.h5a.open
+    monkeypatch.setattr(h5py.h5a, "open", lambda group, name: opened.append(name) or open_attribute(group, name))
+    attributes = eman_hdf.read(tmp_path / "a.hdf").attributes
+    assert set(opened) == {b"imageid_max", b"EMAN.apix_x", b"EMAN.is_complex"}
+    assert sorted(attributes) == ["note", "seldom", "weight"]
+    for _ in range(2):
+        assert attributes["weight"].tolist() == [0.0, 0.5, 1.0]
+    assert opened.count(b"EMAN.weight") == 3
+    assert attributes["note"] == ["a", "ab", "abc"]
+    assert attributes["seldom"] == [None, 1, None]
+    assert not {"nx", "apix_x", "ctf", "absent"} & set(attributes)
+    assert "absent" not in attributes
+    assert attributes.get("apix_x") is None

@@ -133,6 +133,17 @@ def test_flipping_twice_restores_a_periodic_image(rng, parameters):
     np.testing.assert_allclose(twice, images, atol=2e-6)
 
 
+def test_signs_are_those_of_the_ctf(parameters):
+    """Definition: -1 where the CTF is below 0; rounding decides only where it is next to nothing."""
+    p, apix = parameters([*ASTIGMATIC, TYPICAL, PUBLISHED])
+    p = dataclasses.replace(p, amplitude_contrast=np.array([0.1, -0.1, 0.0, 1.0]))
+    for n in (15, 64):
+        values = ctf.ctf_2d(p, n, apix)
+        sure = np.abs(values) > 1e-9
+        assert sure.mean() > 0.9  # the B-factor leaves little of the first at high frequency
+        np.testing.assert_array_equal(ctf.phase_signs(p, n, apix)[sure], np.sign(values)[sure])
+
+
 def test_a_block_is_its_images_one_by_one(rng, parameters):
     """Invariance: bit for bit, whatever the block."""
     p, apix = parameters(ASTIGMATIC)

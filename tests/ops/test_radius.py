@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from cryoisac.errors import DataError
 from cryoisac.ops import fourier, masks, resample
-from cryoisac.ops.radius import estimate_radius
+from cryoisac.ops.radius import estimate_radius, radius_of, sums_of
 
 # what a radius is good for tolerates: the mask of an expert differs by as much
 TOLERANCE = 0.15
@@ -94,3 +94,11 @@ def test_images_without_an_answer_are_refused(rng):
         estimate_radius(np.where(np.arange(100)[:, None, None] == 3, 1, noise).astype(np.float32))
     with pytest.raises(DataError, match="not a stack of squares"):
         estimate_radius(noise[:, :40])
+
+
+def test_invariance_parts_of_a_sample(rng):
+    """Invariance: sums of parts added up give the radius of the whole."""
+    discs = np.repeat(masks.circle(20, 64)[None].astype(np.float32), 150, axis=0)
+    images = _noisy(discs, rng, snr=0.5, shift_px=1.0)
+    parts = sum(sums_of(images[first : first + 37]) for first in range(0, 150, 37))
+    assert radius_of(parts, 150) == pytest.approx(estimate_radius(images), rel=1e-9)  # float64 sums in another order

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import cryoisac.io.atomic
+from cryoisac import workflow
 from cryoisac.errors import CryoisacError, RunError
 from cryoisac.io.mrc import MrcStack
 from cryoisac.io.registry import read_particles
@@ -20,7 +21,8 @@ from cryoisac.ops import filters, fourier
 from cryoisac.ops.masks import circle
 from cryoisac.ops.resample import resample
 from cryoisac.ops.warp import rotate_shift
-from cryoisac.run import checkpoint
+from cryoisac.run import checkpoint, opening
+from cryoisac.run.directory import fingerprint
 from cryoisac.workflow import run_isac
 from tests.run.conftest import SETTINGS, contents
 
@@ -163,6 +165,52 @@ def test_other_particles_are_refused(whole: Path, particles: Path, tmp_path: Pat
     other.write_text(particles.read_text().replace("particles.mrcs", f"{particles.parent}/particles.mrcs"))
     with pytest.raises(RunError, match="other particles"):
         run_isac(other, whole, SETTINGS)
+
+
+def copied(particles: Path, folder: Path) -> Path:
+    """Return a copy of the particles."""
+    folder.mkdir()
+    for path in particles.parent.glob("particles.*"):
+        shutil.copy(path, folder)
+    return folder / particles.name
+
+
+def cut_after_the_scan(particles: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin a run, and leave it."""
+
+    def leave(*_: Any) -> None:
+        raise Cut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "play", leave)
+        with pytest.raises(Cut):
+            run_isac(particles, directory, SETTINGS, threads=2)
+
+
+def test_changed_images_are_refused(particles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Definition: a run that continues finds the image files that it began with, or names the one that changed."""
+    own = copied(particles, tmp_path / "own")
+    cut_after_the_scan(own, tmp_path / "run", monkeypatch)
+    stack = own.with_suffix(".mrcs")
+    was = stack.read_bytes()
+    for now in (was[:-4] + bytes(4), was + bytes(4), was[:200] + b"x" + was[201:]):
+        stack.write_bytes(now)
+        with pytest.raises(RunError, match=f"images have changed: {stack} was different"):
+            run_isac(own, tmp_path / "run", SETTINGS, threads=2)
+    stack.write_bytes(was)
+    cut_after_the_scan(own, tmp_path / "run", monkeypatch)
+
+
+def test_the_particle_file_is_hashed_once(particles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Definition: once to begin, once to continue; and what run.json says of it does not change."""
+    hashed = []
+    monkeypatch.setattr(opening, "fingerprint", lambda path: hashed.append(path) or fingerprint(path))
+    records = []
+    for times in (1, 2):
+        cut_after_the_scan(particles, tmp_path / "run", monkeypatch)
+        records.append((tmp_path / "run" / "run.json").read_bytes())
+        assert len(hashed) == times
+    assert records[0] == records[1]
 
 
 def test_a_directory_of_something_else_is_left_alone(particles: Path, tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def test_definition_working_pixels(stack: Path, monkeypatch: pytest.MonkeyPatch)
     found = working_pixels(given, 16)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, wanted, atol=2e-6)  # float32 of values up to about 5
+    np.testing.assert_array_equal(working_pixels(given, 16, threads=3), found)
 
 
 def test_invariance_threads_and_bad_neighbours(stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 import bz2
 import gzip
 import os
+import weakref
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,25 +43,70 @@ def head(path: Path) -> bytes:
     return start
 
 
-def contents(path: Path) -> npt.NDArray[np.uint8]:
-    """Return the bytes of a file: mapped, or decompressed in memory where it is gzip or bzip2.
+class Content:
+    """The bytes of a file: read from where they lie, by any thread; held in memory where the file is gzip or bzip2.
+
+    Parameters
+    ----------
+    path : Path
+        The file. It stays open until nobody holds this any more.
 
     Raises
     ------
     FormatError
         As ``head``.
+
+    Notes
+    -----
+    Files are read and not mapped: what is read is no memory of the process beyond where it is put, a file that is cut
+    short meanwhile is an error and not the end of the process, and threads do not wait for each other's pages.
     """
-    head(path)
-    try:
-        mapped = np.asarray(np.memmap(path, np.uint8, "r"))
-        packed = mapped[:3].tobytes()
-        if packed.startswith(GZIP):
-            return np.frombuffer(gzip.decompress(mapped.tobytes()), np.uint8)
-        if packed.startswith(BZIP2):
-            return np.frombuffer(bz2.decompress(mapped.tobytes()), np.uint8)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise _unreadable(path, error) from error
-    return mapped
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        start = head(path)
+        try:
+            self._file = os.open(path, os.O_RDONLY)
+            weakref.finalize(self, os.close, self._file)
+            self._held = _unpacked(path)
+            self.size = os.fstat(self._file).st_size if self._held is None else len(self._held)
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            raise _unreadable(path, error) from error
+        self.start = start
+
+    def read(self, offsets: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> None:
+        """Fill each of the items of ``out``, an array of any type, with the bytes from its offset on."""
+        size = out[:1].nbytes
+        if not len(out) or not size:
+            return
+        first = np.flatnonzero(np.append(True, np.diff(offsets) != size))  # of items that lie one after the other
+        octets = out.reshape(-1).view(np.uint8)
+        for begin, end in zip(first.tolist(), [*first[1:].tolist(), len(out)], strict=True):
+            self._fill(int(offsets[begin]), octets[begin * size : end * size])
+
+    def _fill(self, offset: int, out: npt.NDArray[np.uint8]) -> None:
+        if self._held is not None:
+            out[:] = self._held[offset : offset + len(out)]
+            return
+        room = out.data
+        while room:
+            try:
+                count = os.preadv(self._file, [room], offset)
+            except OSError as error:
+                raise _unreadable(self.path, error) from error
+            if not count:
+                raise FormatError(self.path, "was cut short while it was being read; copy it again")
+            room, offset = room[count:], offset + count
+
+
+def _unpacked(path: Path) -> npt.NDArray[np.uint8] | None:
+    """Return what a gzip or bzip2 file holds, and ``None`` for other files."""
+    with path.open("rb") as file:
+        start = file.read(len(BZIP2))
+        for magic, unpack in ((GZIP, gzip.decompress), (BZIP2, bz2.decompress)):
+            if start.startswith(magic):
+                return np.frombuffer(unpack(start + file.read()), np.uint8)
+    return None
 
 
 def _unreadable(path: Path, error: Exception) -> FormatError:

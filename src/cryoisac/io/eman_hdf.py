@@ -1,6 +1,7 @@
 """EMAN2 HDF stacks: images and header attributes of every type, in and out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ STATISTICS = ("minimum", "maximum", "mean", "sigma", "square_sum", "mean_nonzero
 FOURIER = ("is_complex", "is_complex_x", "is_complex_ri", "is_fftodd", "is_fftpad")
 COMPRESSION = ("stored_renderbits", "stored_rendermin", "stored_rendermax", "stored_truncated", "render_compress_level")
 BOOKKEEPING = frozenset((*SIZES, *STATISTICS, *FOURIER, *COMPRESSION, "apix_y", "apix_z"))
+HANDLED = BOOKKEEPING | {"ctf", "apix_x"}
 
 
 def sniff(head: bytes) -> bool:
@@ -35,7 +37,8 @@ def read(path: Path) -> Particles:
     Particles
         ``attributes`` holds one value an image under each name: an array where all are numbers, rows
         ``angle_deg, x, y, mirror``, shape (n, 4), for ``xform.align2d``, else a list, ``None`` where an image has no
-        such attribute. Sizes and statistics are left out.
+        such attribute. Sizes and statistics are left out. Attributes are read when they are asked for: a damaged one
+        is refused then.
 
     Raises
     ------
@@ -43,20 +46,43 @@ def read(path: Path) -> Particles:
         If the file is no stack of real 2-D images of one size, or an image is missing.
     """
     stack = HdfStack(path)
-    headers = [stack.header(i, skip=BOOKKEEPING) for i in range(len(stack))]
-    names = dict.fromkeys(name for header in headers for name in header)
-    columns = {name: [header.get(name) for header in headers] for name in names}
-    ctf = _ctf(path, columns.pop("ctf", [None]))
+    ctf = _ctf(path, stack.column("ctf"))
     return Particles(
         path=path,
         source=stack,
         name_of=lambda i: f"{i + 1:06d}@{path}",
         image_root=Path.cwd(),
-        pixel_size_A=_pixel_size_A(path, columns.pop("apix_x", [None])),
+        pixel_size_A=_pixel_size_A(path, stack.column("apix_x")),
         ctf=ctf,
         ctf_missing=("ctf",) if ctf is None else (),
-        attributes={name: _column(path, name, values) for name, values in columns.items()},
+        attributes=_Attributes(path, stack),
     )
+
+
+class _Attributes(Mapping[str, Any]):
+    """The attributes of all images by name, each read when it is asked for."""
+
+    def __init__(self, path: Path, stack: HdfStack) -> None:
+        self._path, self._stack = path, stack
+        self._known: dict[str, Any] = {}
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [name for name in self._stack.names() if name not in HANDLED]
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._known:
+            values = [None] if name in HANDLED else self._stack.column(name)
+            if all(value is None for value in values):
+                raise KeyError(name)
+            self._known[name] = _column(self._path, name, values)
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _ctf(path: Path, values: list[Any]) -> CtfParameters | None:

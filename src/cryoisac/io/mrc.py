@@ -1,4 +1,4 @@
-"""MRC2014 image stacks: read through a memory map; see ``mrc_write`` for writing."""
+"""MRC2014 image stacks: read block by block; see ``mrc_write`` for writing."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mrcfile.dtypes import HEADER_DTYPE
 
 from cryoisac.errors import DataError, FormatError
-from cryoisac.io.content import contents
+from cryoisac.io.content import Content
 from cryoisac.model.particles import Particles
 
 PACKED = ("", ".gz", ".bz2")
@@ -81,7 +81,7 @@ def read(path: Path) -> Particles:
 
 
 class MrcStack:
-    """The images of one MRC file; its header is parsed once and its pixels are mapped.
+    """The images of one MRC file; its header is parsed once, its pixels are read when they are asked for.
 
     Parameters
     ----------
@@ -96,11 +96,8 @@ class MrcStack:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        content = contents(self.path)
-        self.header = parse_header(self.path, content)
-        count = math.prod(self.header.shape)
-        pixels = np.frombuffer(content, self.header.pixel_type, count, self.header.first_byte)
-        self._pixels = pixels.reshape(self.header.shape)
+        self._content = Content(self.path)
+        self.header = parse_header(self.path, self._content.start, self._content.size)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -119,9 +116,10 @@ class MrcStack:
         """Return the images ``index``, shape (m, h, w), float32."""
         wanted = np.asarray(index, dtype=np.int64)
         check_index(self.path, wanted, len(self))
-        if len(wanted) and (np.diff(wanted) == 1).all():
-            return self._pixels[wanted[0] : wanted[-1] + 1].astype(np.float32)
-        return self._pixels[wanted].astype(np.float32, copy=False)
+        _, h, w = self.shape
+        images = np.empty((len(wanted), h, w), dtype=self.header.pixel_type)
+        self._content.read(self.header.first_byte + wanted * (h * w * images.itemsize), images)
+        return images.astype(np.float32, copy=False)
 
 
 def check_index(path: Path, index: npt.NDArray[np.int64], n: int) -> None:
@@ -131,11 +129,11 @@ def check_index(path: Path, index: npt.NDArray[np.int64], n: int) -> None:
         raise DataError(path, f"image {index[outside][0] + 1} was asked for, but it holds {n}")
 
 
-def parse_header(path: Path, content: npt.NDArray[np.uint8]) -> MrcHeader:
-    """Return the header of an MRC file, or raise ``FormatError`` saying what is wrong with it."""
-    if len(content) < HEADER_BYTES:
-        raise FormatError(path, f"has {len(content)} bytes, fewer than the {HEADER_BYTES} of an MRC header")
-    parsed = _parse(content[:HEADER_BYTES].tobytes())
+def parse_header(path: Path, start: bytes, size: int) -> MrcHeader:
+    """Return the header of an MRC file of ``size`` bytes, or raise ``FormatError`` saying what is wrong with it."""
+    if len(start) < HEADER_BYTES:
+        raise FormatError(path, f"has {len(start)} bytes, fewer than the {HEADER_BYTES} of an MRC header")
+    parsed = _parse(start[:HEADER_BYTES])
     if parsed is None:
         raise FormatError(path, "is no MRC file: its header holds no sensible size and mode")
     raw, order = parsed
@@ -153,11 +151,11 @@ def parse_header(path: Path, content: npt.NDArray[np.uint8]) -> MrcHeader:
         cell=((float(raw["cella"]["x"]), int(raw["mx"])), (float(raw["cella"]["y"]), int(raw["my"]))),
     )
     expected = header.first_byte + math.prod(header.shape) * pixel_type.itemsize
-    if len(content) < expected:
-        size = " x ".join(map(str, header.shape))
+    if size < expected:
+        sides = " x ".join(map(str, header.shape))
         raise FormatError(
             path,
-            f"is cut short: {size} images in mode {mode} need {expected} bytes, {len(content)} found; copy it again",
+            f"is cut short: {sides} images in mode {mode} need {expected} bytes, {size} found; copy it again",
         )
     return header
 

@@ -15,7 +15,7 @@ from cryoisac.io.eman_stack import HdfStack
 from cryoisac.io.mrc import check_index
 from cryoisac.model.particles import ImageSource
 
-OPEN_STACKS = 256
+OPEN_STACKS = 100  # macOS allows a process 256 open files
 
 
 def read_image_stack(path: str | Path) -> ImageSource:
@@ -60,7 +60,7 @@ class Places:
 class ManyStacks:
     """Images that lie in many files, read file by file and in the order of each file.
 
-    Files are opened when first needed; the latest few hundred stay open.
+    Files are opened when first needed; the latest hundred stay open.
 
     Parameters
     ----------
@@ -114,17 +114,23 @@ class ManyStacks:
 
     def _stack(self, stack: int) -> ImageSource:
         with self._lock:
-            source = self._open.pop(stack, None)
-            if source is None:
-                source = read_image_stack(self.places.stacks[stack])
-            if source.shape[1:] != self._side:
-                (h, w), (own_h, own_w) = self._side, source.shape[1:]
-                raise FormatError(
-                    self.places.stacks[stack],
-                    f"has images of {own_h} x {own_w} px, others named by {self.places.listing} have {h} x {w}; "
-                    "bring all to one box",
-                )
-            self._open[stack] = source
+            source = self._open.get(stack)
+        if source is None:  # opened while others go on reading; two threads may open the same file, and one is kept
+            source = self._opened(self.places.stacks[stack])
+        with self._lock:
+            source = self._open.setdefault(stack, source)
+            self._open.move_to_end(stack)
             if len(self._open) > OPEN_STACKS:
                 self._open.popitem(last=False)
-            return source
+        return source
+
+    def _opened(self, path: Path) -> ImageSource:
+        source = read_image_stack(path)
+        if source.shape[1:] != self._side:
+            (h, w), (own_h, own_w) = self._side, source.shape[1:]
+            raise FormatError(
+                path,
+                f"has images of {own_h} x {own_w} px, others named by {self.places.listing} have {h} x {w}; "
+                "bring all to one box",
+            )
+        return source

@@ -106,6 +106,7 @@ def read(path: Path) -> Particles:
     return Particles(
         path=path,
         source=ManyStacks(places),
+        stacks=places.stacks,
         image_root=root_of(places, names),
         name_of=lambda i: bytes(names[i]).decode(errors="replace"),
         pixel_size_A=_pixel_size_A(fields),

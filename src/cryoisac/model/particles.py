@@ -1,6 +1,6 @@
 """Particles: metadata at once, pixels on demand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,8 +45,10 @@ class Particles:
         Names of the CTF columns or attributes that the file lacks, for the error message; empty if ``ctf`` is set.
     image_root : Path or None
         Absolute directory that relative names are relative to, where a file gave names.
-    attributes : dict of str to sequence
+    attributes : mapping of str to sequence
         Further header attributes by name (HDF stacks), one value an image.
+    stacks : tuple of Path
+        Image files besides ``path``.
     """
 
     path: Path
@@ -57,7 +59,8 @@ class Particles:
     metadata: Metadata | None = None
     ctf_missing: tuple[str, ...] = ()
     image_root: Path | None = None
-    attributes: dict[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    stacks: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return self.source.shape[0]

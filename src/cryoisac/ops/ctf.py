@@ -3,12 +3,15 @@
 Frequencies here are in 1/Å: cycles per pixel over the pixel size.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
+import scipy.fft
 
 from cryoisac.errors import DataError
 from cryoisac.model.ctf import CtfParameters
-from cryoisac.ops.fourier import Float, Images, apply_response, edge_mean, frequencies, pad, window
+from cryoisac.ops.fourier import Float, Images, apply_response, edge_mean, frequencies
 
 
 def wavelength_A(voltage_kV: npt.ArrayLike) -> Float:
@@ -82,9 +85,7 @@ def ctf_2d(parameters: CtfParameters, box_px: int, pixel_size_A: npt.ArrayLike) 
     -----
     As SPARX: θ is the angle of (k_x, k_y), positive from x towards +y.
     """
-    polynomials = _polynomials(box_px)
-    ctf = _ctf(parameters, pixel_size_A, polynomials)
-    return ctf.reshape(-1, *polynomials[0].shape)
+    return _ctf(parameters, pixel_size_A, _polynomials(box_px)).reshape(-1, box_px, box_px // 2 + 1)
 
 
 def ctf_at(parameters: CtfParameters, points: npt.ArrayLike, pixel_size_A: npt.ArrayLike) -> Float:
@@ -110,7 +111,7 @@ def ctf_at(parameters: CtfParameters, points: npt.ArrayLike, pixel_size_A: npt.A
         When a voltage or a pixel size is not positive.
     """
     x, y = np.moveaxis(np.asarray(points, dtype=np.float64), -1, 0)
-    return _ctf(parameters, pixel_size_A, (x * x + y * y, 2 * x * y, x * x - y * y, (x * x + y * y) ** 2))
+    return _ctf(parameters, pixel_size_A, _monomials(y, x))
 
 
 def phase_flip(images: Images, parameters: CtfParameters, pixel_size_A: npt.ArrayLike) -> Images:
@@ -137,8 +138,8 @@ def phase_flip(images: Images, parameters: CtfParameters, pixel_size_A: npt.Arra
 
     Notes
     -----
-    Each image is padded to twice its side with the mean of its edge, as in SPARX's ``filt_ctf``. Needs about a
-    hundred bytes a padded pixel: hand over blocks of images.
+    Each image is padded to twice its side with the mean of its edge, as in SPARX's ``filt_ctf``. Needs about
+    thirty bytes a padded pixel: hand over blocks of images.
     """
     _check(images, parameters)
     return _padded(images, phase_signs(parameters, 2 * images.shape[-1], pixel_size_A))
@@ -146,8 +147,10 @@ def phase_flip(images: Images, parameters: CtfParameters, pixel_size_A: npt.Arra
 
 def phase_signs(parameters: CtfParameters, box_px: int, pixel_size_A: npt.ArrayLike) -> Images:
     """Return -1 where ``ctf_2d`` is negative, else 1, shape (n, box_px, box_px // 2 + 1), float32."""
-    negative = ctf_2d(parameters, box_px, pixel_size_A) < 0
-    return np.where(negative, np.float32(-1), np.float32(1))
+    turns = _phase(parameters, pixel_size_A, _polynomials(box_px)).reshape(-1, box_px, box_px // 2 + 1)
+    turns *= 1 / (2 * np.pi)
+    turns -= np.rint(turns)  # within half a turn of 0: sin(2 pi turns) has the sign of turns, and need not be computed
+    return np.where(turns < 0, np.float32(-1), np.float32(1))
 
 
 def apply_ctf(images: Images, parameters: CtfParameters, pixel_size_A: npt.ArrayLike, *, padded: bool = True) -> Images:
@@ -181,27 +184,39 @@ def apply_ctf(images: Images, parameters: CtfParameters, pixel_size_A: npt.Array
     return _padded(images, ctf_2d(parameters, 2 * n, pixel_size_A))
 
 
-def _polynomials(box_px: int) -> tuple[Float, Float, Float, Float]:
-    """Return k², k² sin 2θ, k² cos 2θ and k⁴ over the real Fourier transform, k in cycles per pixel."""
-    y, x = frequencies((box_px, box_px))
+@lru_cache(maxsize=2)
+def _polynomials(box_px: int) -> Float:
+    """Return ``_monomials`` over the real Fourier transform, shape (4, s)."""
+    polynomials = _monomials(*frequencies((box_px, box_px)))
+    polynomials.flags.writeable = False
+    return polynomials
+
+
+def _monomials(y: Float, x: Float) -> Float:
+    """Return k², k² sin 2θ, k² cos 2θ and k⁴, shape (4, s), of frequencies in cycles per pixel."""
     k2 = y * y + x * x
-    return k2, 2 * x * y, x * x - y * y, k2 * k2
+    return np.stack((k2, 2 * x * y, x * x - y * y, k2 * k2)).reshape(4, -1)
 
 
-def _ctf(
-    parameters: CtfParameters, pixel_size_A: npt.ArrayLike, polynomials: tuple[Float, Float, Float, Float]
-) -> Float:
+def _ctf(parameters: CtfParameters, pixel_size_A: npt.ArrayLike, polynomials: Float) -> Float:
     """Return the CTF (n, s) where k², k² sin 2θ, k² cos 2θ and k⁴ have given values, s of each."""
+    phase = _phase(parameters, pixel_size_A, polynomials)
+    ctf: Float = np.sin(phase, out=phase)
+    if np.any(parameters.bfactor_A2):
+        scale = _inverse_squared(pixel_size_A, len(parameters))
+        ctf *= _envelope(parameters, scale[:, None] * polynomials[:1])
+    return ctf
+
+
+def _phase(parameters: CtfParameters, pixel_size_A: npt.ArrayLike, polynomials: Float) -> Float:
+    """Return the phase of the CTF (n, s), its argument of the sine, as ``_ctf`` is asked for it."""
     scale = _inverse_squared(pixel_size_A, len(parameters))  # (n,), 1/Å²
     defocus, astigmatism, spherical, constant = _phase_coefficients(parameters)
     turn = np.deg2rad(2 * parameters.astigmatism_angle_deg)
     rows = (defocus, -astigmatism * np.cos(turn), -astigmatism * np.sin(turn), -spherical * scale)
-    phase = (np.stack(rows, axis=1) * scale[:, None]) @ np.stack(polynomials).reshape(4, -1)
+    phase: Float = (np.stack(rows, axis=1) * scale[:, None]) @ polynomials
     phase += constant[:, None]
-    ctf: Float = np.sin(phase, out=phase)
-    if np.any(parameters.bfactor_A2):
-        ctf *= _envelope(parameters, scale[:, None] * polynomials[0].reshape(1, -1))
-    return ctf
+    return phase
 
 
 def _phase_coefficients(parameters: CtfParameters) -> tuple[Float, Float, Float, Float]:
@@ -231,9 +246,18 @@ def _inverse_squared(pixel_size_A: npt.ArrayLike, n: int) -> Float:
 
 
 def _padded(images: Images, response: Float | Images) -> Images:
+    """Filter images in boxes of twice their side, shape (n, 2h, h + 1) of ``response``, filled with their edge's mean.
+
+    Rows that are empty before, or cut off after, are not transformed.
+    """
     n = images.shape[-1]
-    wide = pad(images, 2 * n, background=edge_mean(images))
-    return np.ascontiguousarray(window(apply_response(wide, response), n))
+    background = edge_mean(images).astype(images.dtype)[:, None, None]
+    spectrum = scipy.fft.rfft(images - background, n=2 * n)
+    spectrum = scipy.fft.fft(spectrum, n=2 * n, axis=-2)
+    spectrum *= response.astype(images.dtype, copy=False)
+    spectrum = scipy.fft.ifft(spectrum, axis=-2, overwrite_x=True)[:, :n]
+    filtered: Images = scipy.fft.irfft(spectrum, n=2 * n)[..., :n] + background * response[:, :1, :1]
+    return filtered.astype(images.dtype, copy=False)
 
 
 def _check(images: Images, parameters: CtfParameters) -> None:

@@ -76,14 +76,24 @@ def statistics(images: Images, mask: Mask, *, inside: bool = True) -> Statistics
     return Statistics(mean=mean, sigma=sigma, minimum=minimum, maximum=maximum)
 
 
+def mean_outside(images: Images, mask: Mask) -> Float:
+    """Return the mean of each image of shape (..., h, w) outside a mask; ``DataError`` when no pixel lies there."""
+    return _mean(images, ~mask, _count(~mask))
+
+
 def _moments(images: Images, chosen: Mask) -> tuple[Float, Float, Float]:
     """Return mean, population variance and number of the chosen pixels of each image."""
-    count = chosen.sum(axis=(-2, -1), dtype=np.float64)
-    if not np.all(count > 0):
-        raise DataError("mask", "covers no pixel, or leaves none; change the radius")
+    count = _count(chosen)
     mean = _mean(images, chosen, count)
     variance = _mean((images - mean[..., None, None]) ** 2, chosen, count)
     return mean, variance, count
+
+
+def _count(chosen: Mask) -> Float:
+    count: Float = chosen.sum(axis=(-2, -1), dtype=np.float64)
+    if not np.all(count > 0):
+        raise DataError("mask", "covers no pixel, or leaves none; change the radius")
+    return count
 
 
 def _mean(values: npt.NDArray[np.floating], chosen: Mask, count: Float) -> Float:

@@ -4,7 +4,7 @@ import numpy as np
 
 from cryoisac.errors import DataError
 from cryoisac.ops.fourier import Images, pad, window
-from cryoisac.ops.masks import Mask, circle, shift_and_scale, statistics
+from cryoisac.ops.masks import Mask, circle, mean_outside, shift_and_scale, statistics
 
 
 def subtract_background(images: Images, mask: Mask) -> Images:
@@ -27,8 +27,8 @@ def subtract_background(images: Images, mask: Mask) -> Images:
     DataError
         When no pixel lies outside.
     """
-    mean = statistics(images, mask, inside=False).mean
-    return shift_and_scale(images, mean, np.ones_like(mean))
+    background = mean_outside(images, mask)[..., None, None]
+    return (images - background).astype(images.dtype, copy=False)
 
 
 def normalise_contrast(images: Images, mask: Mask) -> Images:
@@ -55,7 +55,7 @@ def normalise_contrast(images: Images, mask: Mask) -> Images:
     -----
     What SPHIRE's ISAC does; its manual says mean inside and sigma outside.
     """
-    mean = statistics(images, mask, inside=False).mean
+    mean = mean_outside(images, mask)
     sigma = statistics(images, mask).sigma
     bad = ~(np.isfinite(mean) & np.isfinite(sigma) & (sigma > 0))
     if bad.any():

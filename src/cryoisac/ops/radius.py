@@ -5,7 +5,7 @@ import numpy as np
 from cryoisac.errors import DataError
 from cryoisac.ops.filters import tangent_lowpass
 from cryoisac.ops.fourier import Float, Images
-from cryoisac.ops.masks import Mask, circle, statistics
+from cryoisac.ops.masks import Mask, circle, mean_outside, statistics
 from cryoisac.ops.spectra import rotational_average
 
 _BLOCK = 64
@@ -39,11 +39,50 @@ def estimate_radius(images: Images) -> float:
     its noise, on its way to its least. Neighbours only raise the variance again, and do not count. Particles off the
     centre make the radius larger by as much.
     """
+    return radius_of(sums_of(images), len(images))
+
+
+def sums_of(images: Images) -> Float:
+    """Return what ``radius_of`` needs to know of images: add up what this returns for parts of a sample.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, h, h)
+        Raw particle images.
+
+    Returns
+    -------
+    ndarray, shape (2, h, h)
+        Sum of the images low-passed, with background 0 and sigma 1; and of their squares.
+
+    Raises
+    ------
+    DataError
+        When the images are not square, or one is constant.
+    """
     if images.ndim != 3 or images.shape[1] != images.shape[2]:
         raise DataError("radius", f"images of shape {images.shape} are not a stack of squares; hand over (n, h, h)")
     box_px = images.shape[-1]
+    inner = circle(box_px / 2, box_px)
+    sums = np.zeros((2, box_px, box_px))
+    for start in range(0, len(images), _BLOCK):
+        block = images[start : start + _BLOCK].astype(np.float32, copy=False)
+        sigma = block.std(axis=(1, 2), keepdims=True)
+        if not np.all(sigma > 0):
+            raise DataError("image", f"{start + int(np.argmin(sigma > 0))} of the sample is constant; remove it")
+        standard = (block - mean_outside(block, inner)[:, None, None]) / sigma
+        smooth = tangent_lowpass(standard.astype(np.float32), _DETAIL / box_px, 0.5)
+        sums[0] += smooth.sum(axis=0, dtype=np.float64)
+        sums[1] += np.square(smooth, dtype=np.float64).sum(axis=0)
+    return sums
+
+
+def radius_of(sums: Float, n: int) -> float:
+    """Return the radius that ``estimate_radius`` finds from the ``sums_of`` ``n`` images, added up."""
+    box_px = sums.shape[-1]
     corners = ~circle(box_px / 2, box_px)
-    mean, variance = _mean_and_variance(images, corners)
+    mean = sums[0] / n
+    variance = sums[1] / n - mean * mean
     background = statistics(mean.astype(np.float32), corners)
     bright = rotational_average(mean) - background.mean
     first = box_px // 16  # too few pixels lie further in
@@ -55,23 +94,6 @@ def estimate_radius(images: Images) -> float:
     if edge >= box_px // 2:
         raise DataError("radius", "the particle does not end within its box; give --radius, or use a larger box")
     return float(min(_ROOM * edge, box_px // 2 - 1.0))
-
-
-def _mean_and_variance(images: Images, corners: Mask) -> tuple[Float, Float]:
-    """Return mean and variance over low-passed images of background 0 and sigma 1, each of shape (h, h)."""
-    total = np.zeros(images.shape[1:])
-    squares = np.zeros(images.shape[1:])
-    for start in range(0, len(images), _BLOCK):
-        block = images[start : start + _BLOCK].astype(np.float32)
-        sigma = block.std(axis=(1, 2), keepdims=True)
-        if not np.all(sigma > 0):
-            raise DataError("image", f"{start + int(np.argmin(sigma > 0))} of the sample is constant; remove it")
-        standard = (block - statistics(block, corners).mean[:, None, None]) / sigma
-        smooth = tangent_lowpass(standard.astype(np.float32), _DETAIL / images.shape[-1], 0.5)
-        total += smooth.sum(axis=0, dtype=np.float64)
-        squares += np.square(smooth, dtype=np.float64).sum(axis=0)
-    mean = total / len(images)
-    return mean, squares / len(images) - mean * mean
 
 
 def _reach_of_variance(variance: Float, corners: Mask, edge: float) -> float:

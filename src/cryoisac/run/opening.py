@@ -24,6 +24,7 @@ from cryoisac.run.plan import (
     size,
 )
 from cryoisac.run.progress import Progress
+from cryoisac.run.stacks import Marks, check_unchanged, marks_of
 from cryoisac.run.working_stack import unusable
 from cryoisac.settings import Isac
 
@@ -36,9 +37,12 @@ class Scan:
     ----------
     bad : ndarray, shape (b,), int64
         Images with constant or non-finite pixels.
+    marks : ndarray, shape (s, 16), uint8
+        What tells whether an image file has changed.
     """
 
     bad: Indices
+    marks: Marks
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,6 +55,8 @@ class Run:
         Where it lies.
     particles : Particles
         The input.
+    scan : Scan
+        Which images cannot be used.
     usable : ndarray, shape (n,), int64
         Images that take part.
     plan : Plan
@@ -67,6 +73,7 @@ class Run:
 
     directory: RunDirectory
     particles: Particles
+    scan: Scan
     usable: Indices
     plan: Plan
     record: dict[str, Any]
@@ -112,7 +119,12 @@ def plan_run(directory: RunDirectory, path: Path, settings: Isac, *, threads: in
     """
     particles = read_particles(path)
     check_particles(particles, settings)
-    scan = checkpoint.load(directory.scan, Scan) or Scan(unusable(particles, threads, progress))
+    marks = marks_of(particles.stacks)
+    before = directory.read_record()
+    scan = None if before is None else checkpoint.load(directory.scan, Scan)
+    if scan is None:
+        scan = Scan(bad=unusable(particles, threads, progress), marks=marks)
+    check_unchanged(directory.path, particles.stacks, scan.marks, marks)
     if len(scan.bad) and settings.on_bad_image == "stop":
         raise DataError(
             f"{path}: image {scan.bad[0] + 1} ({particles.name_of(int(scan.bad[0]))})",
@@ -120,15 +132,16 @@ def plan_run(directory: RunDirectory, path: Path, settings: Isac, *, threads: in
             "remove them, or give --on-bad-image skip",
         )
     usable = np.setdiff1d(np.arange(len(particles)), scan.bad)
-    plan = make_plan(particles, usable, settings)
-    if not directory.scan.exists():
+    plan = make_plan(particles, usable, settings, threads=threads)
+    if before is None:
         check_room(plan, directory.path)
     return Run(
         directory=directory,
         particles=particles,
+        scan=scan,
         usable=usable,
         plan=plan,
-        record=_record(particles, path, settings, plan, len(scan.bad)),
+        record=_record(particles, before, settings, plan, len(scan.bad)),
         threads=threads,
         progress=progress,
         comm=Serial(),
@@ -137,9 +150,7 @@ def plan_run(directory: RunDirectory, path: Path, settings: Isac, *, threads: in
 
 def begin(run: Run) -> None:
     """Write what the run is: its settings, and which images it uses."""
-    if not run.directory.scan.exists():
-        bad = np.setdiff1d(np.arange(len(run.particles)), run.usable)
-        checkpoint.save(run.directory.scan, Scan(bad))
+    checkpoint.save(run.directory.scan, run.scan)
     run.directory.write_record(run.record)
 
 
@@ -168,7 +179,11 @@ def _span(seconds: float) -> str:
     return f"{max(seconds, 1):.0f} s"
 
 
-def _record(particles: Particles, path: Path, settings: Isac, plan: Plan, bad: int) -> dict[str, Any]:
+def _record(
+    particles: Particles, before: dict[str, Any] | None, settings: Isac, plan: Plan, bad: int
+) -> dict[str, Any]:
+    """Return what ``run.json`` says; of a run that continues, what it said ``before`` of the particle file."""
+    path = particles.path
     pixel_size = None if particles.pixel_size_A is None else float(particles.pixel_size_A[0])
     return {
         "program": "cryoisac",
@@ -180,7 +195,7 @@ def _record(particles: Particles, path: Path, settings: Isac, plan: Plan, bad: i
             "bad_images": bad,
             "box_px": particles.box_px[0],
             "pixel_size_A": pixel_size,
-            "sha256": fingerprint(path),
+            "sha256": fingerprint(path) if before is None else before["input"]["sha256"],
         },
         "given": asdict(settings),
         "settings": asdict(plan.settings),

@@ -64,7 +64,7 @@ def play_isac(run: Run) -> isac.State:
     """Play ISAC to its end, one round a step, saving each state."""
     directory, s = run.directory, run.plan.settings
     bench = Bench(
-        engine=run.make_engine(working_pixels(_stack(directory.working_stack), s.target_radius)),
+        engine=run.make_engine(working_pixels(_stack(directory.working_stack), s.target_radius, threads=run.threads)),
         make_engine=run.make_engine,
         settings=s,
         comm=run.comm,

@@ -14,9 +14,9 @@ from cryoisac.cluster.generation import cutoffs, search_of
 from cryoisac.engine.contract import Engine, Images, Indices
 from cryoisac.errors import DataError, SettingError
 from cryoisac.model.particles import Particles
-from cryoisac.ops.radius import estimate_radius
+from cryoisac.ops.radius import radius_of, sums_of
 from cryoisac.run.checks import check_enough
-from cryoisac.run.working_stack import Geometry
+from cryoisac.run.working_stack import Geometry, blocks, over
 from cryoisac.settings import Isac
 
 RADIUS_SAMPLE = 2000
@@ -58,7 +58,7 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def make_plan(particles: Particles, usable: Indices, settings: Isac) -> Plan:
+def make_plan(particles: Particles, usable: Indices, settings: Isac, *, threads: int = 1) -> Plan:
     """Return the plan of a run, or refuse it.
 
     Parameters
@@ -69,6 +69,8 @@ def make_plan(particles: Particles, usable: Indices, settings: Isac) -> Plan:
         Images that can be used.
     settings : Isac
         As the user gave them.
+    threads : int
+        Threads that look at images.
 
     Returns
     -------
@@ -92,7 +94,7 @@ def make_plan(particles: Particles, usable: Indices, settings: Isac) -> Plan:
         automatic["minimum_grp_size"] = f"{MINIMUM_SHARE:g} of img_per_grp"
     radius = settings.radius
     if radius is None:
-        radius = _estimated_radius(particles, usable)
+        radius = _estimated_radius(particles, usable, threads)
         automatic["radius"] = f"estimated from {min(n, RADIUS_SAMPLE)} images"
     definite = replace(settings, radius=radius, img_per_grp=given, minimum_grp_size=smallest)
     geometry = Geometry(
@@ -111,9 +113,13 @@ def make_plan(particles: Particles, usable: Indices, settings: Isac) -> Plan:
     )
 
 
-def _estimated_radius(particles: Particles, usable: Indices) -> int:
+def _estimated_radius(particles: Particles, usable: Indices, threads: int) -> int:
+    box = particles.box_px[0]
     sample = usable[:: max(1, len(usable) // RADIUS_SAMPLE)][:RADIUS_SAMPLE]
-    return max(1, round(estimate_radius(particles.read(sample))))
+    sums = np.zeros((2, box, box))
+    for _, part in over(blocks(sample, box), lambda rows: sums_of(particles.read(rows)), threads):
+        sums += part
+    return max(1, round(radius_of(sums, len(sample))))
 
 
 def _check_radius(geometry: Geometry, settings: Isac) -> None:

@@ -3,10 +3,10 @@
 Images stream through in blocks of a size that depends on nothing but the box, over a pool of threads.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -26,7 +26,8 @@ from cryoisac.ops.normalise import subtract_background, working_images
 from cryoisac.ops.resample import resample, resampled_box
 from cryoisac.run.progress import Progress
 
-BLOCK_BYTES = 1 << 20  # of input; flipping phases takes about fifty times as much a thread
+BLOCK_BYTES = 1 << 20  # of input; flipping phases takes about twenty times as much a thread
+KEPT_BYTES = 31 << 20  # below the 32 MB that the C library of Linux lets its thresholds grow to
 T = TypeVar("T")
 Treat = Callable[[Images, Indices], Images]
 
@@ -174,12 +175,16 @@ def flipped(images: Images, rows: Indices, job: Preparation) -> Images:
     return phase_flip(images, ctf[rows], pixel_size_A[rows])
 
 
-def working_pixels(stack: MrcStack, radius_px: int) -> Images:
+def working_pixels(stack: MrcStack, radius_px: int, *, threads: int = 1) -> Images:
     """Return a working stack with zero mean and unit variance inside the particle circle, as K-means works on it."""
     n, side, _ = stack.shape
     mask, images = circle(radius_px, side), np.empty(stack.shape, dtype=np.float32)
-    for rows in blocks(np.arange(n), side):
+
+    def work(rows: Indices) -> None:
         images[rows[0] : rows[-1] + 1] = normalise_inside(stack.read(rows), mask)
+
+    for _ in over(blocks(np.arange(n), side), work, threads):
+        pass
     return images
 
 
@@ -202,16 +207,30 @@ def _write(path: Path, job: Preparation, treat: Treat, box_px: int) -> None:
 
 
 def over(
-    parts: Iterator[Indices], work: Callable[[Indices], T], threads: int, progress: Progress
+    parts: Iterator[Indices], work: Callable[[Indices], T], threads: int, progress: Progress | None = None
 ) -> Iterator[tuple[Indices, T]]:
     """Yield each part and what ``work`` made of it, in order; a few parts a thread are under way at once."""
+    _keep_freed_memory()
     with ThreadPoolExecutor(threads) as pool:
-        waiting = [(part, pool.submit(partial(work, part))) for part in islice(parts, 2 * threads)]
+        waiting = deque((part, pool.submit(work, part)) for part in islice(parts, 3 * threads))
         while waiting:
-            part, future = waiting.pop(0)
+            part, future = waiting.popleft()
             result = future.result()
-            progress.advance(len(part))
+            if progress is not None:
+                progress.advance(len(part))
             following = next(parts, None)
             if following is not None:
-                waiting.append((following, pool.submit(partial(work, following))))
+                waiting.append((following, pool.submit(work, following)))
             yield part, result
+
+
+def _keep_freed_memory() -> None:
+    """Have the C library keep what a block frees for the next one.
+
+    Notes
+    -----
+    glibc gives freed memory back to the system when it is more than twice the largest array freed before, and every
+    page that is asked for again is cleared by the system first: half the time of flipping phases on one thread, and
+    more on many, which wait for each other there. Other C libraries are not moved by this.
+    """
+    np.empty(KEPT_BYTES, dtype=np.uint8)
