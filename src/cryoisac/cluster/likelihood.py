@@ -29,7 +29,8 @@ from cryoisac.model.poses import Poses
 from cryoisac.ops.hartley import to_image
 from cryoisac.streams import stream
 
-START_PASSES = 8
+MOST_START_PASSES = 24
+AT_REST = 0.01  # of the images: fewer changes of class end a start
 ROUND_PASSES = 2
 MOST_ROUNDS = 8
 FINE_PASSES = 2
@@ -88,7 +89,7 @@ def describe(state: State) -> str:
 def steps_of(bench: LikelihoodBench, state: State) -> int:
     """Return how often the stage of a state ticks."""
     if state.stage == STARTS:
-        return START_PASSES + 1
+        return MOST_START_PASSES + 1
     if state.stage == VERDICT:
         return (bench.settings.stab_ali - 1) * REPEAT_PASSES + 2
     return 1 if state.stage == ROUNDS else FINE_PASSES
@@ -134,16 +135,18 @@ def first_classes(bench: LikelihoodBench) -> int:
 def _step_start(bench: LikelihoodBench, state: State) -> State:
     """One pass of a start; after the last, one round of splits and merges, and the next start or the best one."""
     search = bench.coarse
-    sizes = "equal" if bench.settings.sizes == "equal" else "bounded"
     bench.tick(f"start {state.number + 1}, pass {state.passes + 1}")
     if state.partition is None:
         draw = stream(bench.settings.rand_seed, "first images", state.number)
         chosen = np.sort(draw.choice(len(bench.engine.images), size=first_classes(bench), replace=False))
         references = single_images(bench, chosen)
-        labels = assigned(scores_of(bench, references, search), sizes)
+        labels = assigned(scores_of(bench, references, search), "equal")
         return replace(state, partition=aligned(bench, references, labels, search), passes=1)
-    if state.passes < START_PASSES:
-        return replace(state, partition=sorted_once(bench, state.partition, search, sizes), passes=state.passes + 1)
+    if state.passes < MOST_START_PASSES:
+        partition = sorted_once(bench, state.partition, search, "equal")
+        moved = np.count_nonzero(partition.labels != state.partition.labels)
+        rest = moved < AT_REST * len(partition.labels)
+        return replace(state, partition=partition, passes=MOST_START_PASSES if rest else state.passes + 1)
     settled, _ = split_and_merge(bench, state.partition, (0, state.number))
     ended = (*state.ended, settled)
     if len(ended) < bench.settings.starts:
@@ -163,14 +166,14 @@ def split_and_merge(
     bench: LikelihoodBench, partition: Partition, position: tuple[int, int]
 ) -> tuple[Partition, tuple[Change, ...]]:
     """Return the partition after one round: split, sort once, merge, sort again; with equal sizes it only sorts."""
-    search, free = bench.coarse, bench.settings.sizes == "free"
-    if not free:
+    search = bench.coarse
+    if bench.settings.sizes == "equal":
         return sorted_once(bench, partition, search, "equal"), ()
     draw = stream(bench.settings.rand_seed, "halves", *position)
-    partition, splits = split(bench, partition, search, draw)
+    partition, splits = split(bench, partition, bench.fine, draw)
     if splits:
         partition = sorted_once(bench, partition, search, "free")
-    partition, merges = merge(bench, partition, search)
+    partition, merges = merge(bench, partition, bench.fine)
     for _ in range(ROUND_PASSES):
         partition = sorted_once(bench, partition, search, "free")
     return compact(partition), (*splits, *merges)

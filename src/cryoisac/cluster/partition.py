@@ -20,7 +20,7 @@ Tick = Callable[[str], None]
 
 LEAST_SIZE, MOST_SIZE = 0.5, 2.0  # of the mean, while sizes are bounded
 CLASS_CYCLES = 12.0  # in the particle's diameter: the detail that tells classes apart
-COARSE_STEP, FINE_STEP = 0.4, 0.25  # of the shortest wavelength used: steps of shifts
+COARSE_STEP, FINE_STEP = 0.3, 0.2  # of the shortest wavelength used: steps of shifts
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -27,7 +27,7 @@ from cryoisac.engine.likelihood import Float32, LikelihoodEngine, PoseSearch, Ri
 from cryoisac.model.poses import Poses
 from cryoisac.ops.polar import Float
 
-MARGIN = 2.2  # in simulations equal halves reach 1.9, different views 2.7 and more
+MARGIN = 2.0  # in simulations at SNR 0.05 to 0.3 halves of one view reach 1.0, two views 3.3 and more
 SMALLEST_HALF = 20  # images: averages of fewer fall apart by their noise
 HALVING_PASSES = 5
 SEED_SHARE = 0.25  # of a class's members: each of the two averages that a halving starts from
