@@ -1,23 +1,27 @@
 """ISAC from particles to report: the run, its products, its page."""
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cryoisac.cluster import isac
+from cryoisac.cluster.result import Result
+from cryoisac.engine.contract import Images
 from cryoisac.engine.native import default_threads
 from cryoisac.errors import RunError
 from cryoisac.products.averages import ordered, write_average_table, write_averages, write_chains
 from cryoisac.products.ordering import Ordering, order_averages
 from cryoisac.products.tables import total_poses, write_classified, write_ledger, write_original_tables
 from cryoisac.report.html import write_report
+from cryoisac.run import likelihood, pipeline
 from cryoisac.run.directory import RunDirectory
 from cryoisac.run.opening import Run, begin, finished_before, plan_run, restart_at, say_plan
-from cryoisac.run.pipeline import play, prealignment_shifts_px
 from cryoisac.run.progress import Logged, Progress, Silent
 from cryoisac.settings import Isac
+
+METHODS: dict[str, Callable[[Run], Result]] = {"likelihood": likelihood.play, "isac2": pipeline.play}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,30 +92,30 @@ def run_isac(
         run = replace(run, progress=Logged(run.progress, log))
         say_plan(run)
         begin(run)
-        record = publish(run, play(run))
+        record = publish(run, METHODS[run.plan.settings.method](run))
     return Outcome(record=record, report=home.path / "report.html", already=False)
 
 
-def publish(run: Run, state: isac.State) -> dict[str, Any]:
+def publish(run: Run, result: Result) -> dict[str, Any]:
     """Write everything that a run leaves for others, its record last, and return the record.
 
-    Each file is whole or absent, and depends on nothing but the last state, so an interruption is made good by
+    Each file is whole or absent, and depends on nothing but the result, so an interruption is made good by
     publishing again.
     """
     path, plan, particles = run.directory.path, run.plan, run.particles
     run.progress.stage("Writing averages, tables and report")
     pixel_size_A = run.record["derived"]["working_pixel_size_A"]
-    ledger = state.ledger.spread(run.usable, len(particles))
+    ledger = result.ledger.spread(run.usable, len(particles))
     shift_px = np.zeros((len(particles), 2))
-    shift_px[run.usable] = prealignment_shifts_px(run)
+    shift_px[run.usable] = result.shift_px
     ratio = plan.geometry.ratio
-    sizes, errors_px = isac.class_sizes(state), isac.class_pixel_errors_px(state)
-    ordering = order_classes(run, state)
+    sizes, errors_px = result.sizes, result.pixel_errors_px
+    ordering = order_classes(run, result.averages)
 
-    write_averages(path / "class_averages", state.averages, ledger, pixel_size_A, np.arange(len(state.averages)))
+    write_averages(path / "class_averages", result.averages, ledger, pixel_size_A, np.arange(len(result.averages)))
     write_average_table(path / "class_averages.star", "class_averages.mrcs", sizes, errors_px)
     if ordering is not None:
-        turned = ordered(state.averages, ordering)
+        turned = ordered(result.averages, ordering)
         write_averages(path / "ordered_class_averages", turned, ledger, pixel_size_A, ordering.order)
         write_chains(path / "chains_params.txt", ordering)
     poses = total_poses(shift_px, ledger.poses, ratio)
@@ -119,11 +123,12 @@ def publish(run: Run, state: isac.State) -> dict[str, Any]:
     write_ledger(path / "ledger.csv", particles, ledger)
     write_original_tables(path, ledger, shift_px, ratio, plan.geometry.radius_px)
 
-    chapters = [asdict(c) for c in state.chapters]
+    chapters = list(result.chapters)
     made_in = np.repeat(np.arange(len(chapters)), [c["accepted_classes"] for c in chapters])
     record = run.record | {
         "status": "finished",
         "generations": chapters,
+        "changes": list(result.changes),
         "classes": [
             {
                 "class": c + 1,
@@ -137,17 +142,17 @@ def publish(run: Run, state: isac.State) -> dict[str, Any]:
         ],
         "counts": {"images": len(particles), "accounted": int(sizes.sum()), "by_reason": ledger.counts()},
         "ordered": [] if ordering is None else (ordering.order + 1).tolist(),
-        "stopped_because": state.stopped_because,
+        "stopped_because": result.stopped_because,
     }
     write_report(path, record)
     run.directory.write_record(record)
     return record
 
 
-def order_classes(run: Run, state: isac.State) -> Ordering | None:
+def order_classes(run: Run, averages: Images) -> Ordering | None:
     """Return the circular order of the averages, or ``None`` where it is skipped or there are none."""
     s = run.plan.settings
-    if s.skip_ordering or not len(state.averages):
+    if s.skip_ordering or not len(averages):
         return None
     run.progress.detail("ordering the averages")
-    return order_averages(state.averages, range_px=s.xr + 1, radius_px=s.target_radius, seed=s.rand_seed)
+    return order_averages(averages, range_px=s.xr + 1, radius_px=s.target_radius, seed=s.rand_seed)

@@ -1,7 +1,7 @@
 """A run by likelihood: working stack, noise, ring images, then the method step by step, every state saved."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,15 +42,15 @@ def play(run: Run) -> Result:
         particles=run.particles,
         index=run.usable,
         geometry=run.plan.geometry,
-        ctf=False,
+        ctf=run.plan.settings.ctf,
         threads=run.threads,
         progress=run.progress,
     )
     if not directory.working_stack.exists():
-        write_working(directory.working_stack, job, np.zeros((len(run.usable), 2)))
+        write_working(directory.working_stack, replace(job, ctf=False), np.zeros((len(run.usable), 2)))
     noise = _noise(run, sizes, job)
     if not (directory.states / "ctf2.npy").exists():
-        write_rings(directory.states, MrcStack(directory.working_stack), sizes, noise, run.plan.settings.ctf, job)
+        write_rings(directory.states, MrcStack(directory.working_stack), sizes, noise, job)
     bench = _bench(run, sizes, noise)
     state = _play_steps(run, bench)
     run.progress.stage("Averaging the classes")
@@ -113,7 +113,5 @@ def _play_steps(run: Run, bench: LikelihoodBench) -> likelihood.State:
 
 def result_in_box(result: Result, box_px: int) -> Result:
     """Return the result with its averages padded to the side of the working images."""
-    from dataclasses import replace
-
     side = result.averages.shape[-1]
     return result if side >= box_px else replace(result, averages=pad(result.averages, box_px))

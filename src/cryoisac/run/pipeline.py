@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from cryoisac.align import prealignment
 from cryoisac.cluster import isac
 from cryoisac.cluster.generation import Bench, passes
+from cryoisac.cluster.result import Result
 from cryoisac.engine.contract import Images
 from cryoisac.errors import FormatError, RunError
 from cryoisac.io.mrc import MrcStack
@@ -23,8 +25,21 @@ from cryoisac.run.progress import Progress
 from cryoisac.run.working_stack import Preparation, working_pixels, write_shrunk, write_working
 
 
-def play(run: Run) -> isac.State:
-    """Play the run to its end from wherever it stands, and return the last state."""
+def play(run: Run) -> Result:
+    """Play the run to its end from wherever it stands, and return what it came to."""
+    state = play_stages(run)
+    return Result(
+        ledger=state.ledger,
+        averages=state.averages,
+        shift_px=prealignment_shifts_px(run),
+        chapters=tuple(asdict(c) for c in state.chapters),
+        changes=(),
+        stopped_because=state.stopped_because,
+    )
+
+
+def play_stages(run: Run) -> isac.State:
+    """Play pre-alignment, the working stack and ISAC, and return ISAC's last state."""
     if not run.plan.settings.skip_prealignment:
         play_prealignment(run)
     if not run.directory.working_stack.exists():

@@ -25,6 +25,8 @@ PROBE_REFERENCES = 8
 FEWEST_PER_CLASS = 50
 MOST_CLASSES = 200
 MINIMUM_SHARE = 0.6
+FEWEST_MEMBERS = 10
+MAX_SHIFT_SHARE = 0.17
 FEW_RINGS = 4
 
 
@@ -90,13 +92,16 @@ def make_plan(particles: Particles, usable: Indices, settings: Isac, *, threads:
     check_enough(particles.path, n, given)
     smallest = settings.minimum_grp_size
     if smallest is None:
-        smallest = max(1, int(MINIMUM_SHARE * given))
-        automatic["minimum_grp_size"] = f"{MINIMUM_SHARE:g} of img_per_grp"
+        smallest, automatic["minimum_grp_size"] = _smallest(settings.method, given)
     radius = settings.radius
     if radius is None:
         radius = _estimated_radius(particles, usable, threads)
         automatic["radius"] = f"estimated from {min(n, RADIUS_SAMPLE)} images"
-    definite = replace(settings, radius=radius, img_per_grp=given, minimum_grp_size=smallest)
+    max_shift = settings.max_shift
+    if max_shift is None and settings.method == "likelihood":
+        max_shift = round(MAX_SHIFT_SHARE * radius, 1)
+        automatic["max_shift"] = f"{MAX_SHIFT_SHARE:g} of the radius"
+    definite = replace(settings, radius=radius, img_per_grp=given, minimum_grp_size=smallest, max_shift=max_shift)
     geometry = Geometry(
         box_px=box, radius_px=radius, target_radius_px=settings.target_radius, target_box_px=settings.box_px
     )
@@ -111,6 +116,13 @@ def make_plan(particles: Particles, usable: Indices, settings: Isac, *, threads:
         disk_bytes=_disk_bytes(n, geometry, definite),
         warnings=_warnings(geometry, particles, definite),
     )
+
+
+def _smallest(method: str, img_per_grp: int) -> tuple[int, str]:
+    """Return the fewest members of a class, and how that number was found."""
+    if method == "isac2":
+        return max(1, int(MINIMUM_SHARE * img_per_grp)), f"{MINIMUM_SHARE:g} of img_per_grp"
+    return min(max(FEWEST_MEMBERS, img_per_grp // 10), img_per_grp), f"0.1 of img_per_grp, at least {FEWEST_MEMBERS}"
 
 
 def _estimated_radius(particles: Particles, usable: Indices, threads: int) -> int:

@@ -90,7 +90,7 @@ def write_rings(
         mask_radius_px=sizes.mask_radius_px,
     )
     n, particles = len(job.index), job.particles
-    known = particles.ctf if ctf else None
+    known = particles.ctf if job.ctf else None
     given = particles.pixel_size_A
     pixel_size_A = np.ones(len(particles)) if given is None else given / job.geometry.ratio
     ctf2 = np.empty((n, len(sizes.rings.radii)), dtype=np.float32)
