@@ -133,20 +133,20 @@ def test_settings_that_just_agree_are_taken(settings: type[Settings], given: dic
 def test_the_advice_for_a_radius_that_does_not_fit_is_right() -> None:
     """Definition: the radius that the message proposes is the largest that is taken."""
     with pytest.raises(SettingError) as caught:
-        Isac(target_radius=50)
+        Isac(method="isac2", target_radius=50)
     advised = int(str(caught.value).split("lower it to ")[1].split()[0])
-    assert Isac(target_radius=advised).target_radius == advised
+    assert Isac(method="isac2", target_radius=advised).target_radius == advised
     with pytest.raises(SettingError):
-        Isac(target_radius=advised + 1)
+        Isac(method="isac2", target_radius=advised + 1)
 
 
 @pytest.mark.parametrize(("xr", "box"), [(0, 76), (0.5, 76), (1, 76), (2, 77), (3.5, 78)])
 def test_the_working_box_grows_with_the_shift_range(xr: float, box: int) -> None:
     """Definition: xr - 1 is added, and never less than nothing."""
-    assert Isac(xr=xr).box_px == box
+    assert Isac(method="isac2", xr=xr).box_px == box
 
 
 def test_the_y_range_follows_the_x_range_unless_given() -> None:
     """Definition."""
-    assert Isac(xr=3).y_range_px == 3
-    assert Isac(xr=3, yr=0).y_range_px == 0
+    assert Isac(method="isac2", xr=3).y_range_px == 3
+    assert Isac(method="isac2", xr=3, yr=0).y_range_px == 0

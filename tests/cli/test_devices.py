@@ -65,7 +65,7 @@ def test_definition_threads_are_those_of_the_affinity(capsys: pytest.CaptureFixt
 
 def test_definition_images_that_fit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Definition: so many arrays of the default working size take up the memory, and one more does not fit."""
-    side, memory = Isac().box_px, 10_000_000
+    side, memory = Isac(method="isac2").box_px, 10_000_000
     count = devices.images_that_fit(memory, side)
     assert np.empty((count, side, side), np.float32).nbytes <= memory
     assert np.empty((count + 1, side, side), np.float32).nbytes > memory

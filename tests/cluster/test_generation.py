@@ -26,7 +26,14 @@ from cryoisac.streams import stream
 
 BOX, RADIUS = 36, 12
 SETTINGS = Isac(
-    radius=RADIUS, img_per_grp=16, minimum_grp_size=6, target_radius=RADIUS, target_nx=BOX, maxit=12, init_iter=3
+    method="isac2",
+    radius=RADIUS,
+    img_per_grp=16,
+    minimum_grp_size=6,
+    target_radius=RADIUS,
+    target_nx=BOX,
+    maxit=12,
+    init_iter=3,
 )
 
 

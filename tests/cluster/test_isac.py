@@ -14,7 +14,7 @@ from cryoisac.model.poses import Poses
 from cryoisac.settings import Isac
 
 N, K = 60, 4
-SETTINGS = Isac(radius=5, img_per_grp=10, minimum_grp_size=5, target_radius=5, target_nx=16)
+SETTINGS = Isac(method="isac2", radius=5, img_per_grp=10, minimum_grp_size=5, target_radius=5, target_nx=16)
 
 
 @pytest.fixture

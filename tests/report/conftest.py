@@ -19,7 +19,7 @@ REASONS = {"unstable": 7, "small_class": 3, "untried": 2, "bad_image": 1}
 def record_of(sizes: tuple[int, ...]) -> dict[str, Any]:
     """What ``run.json`` says."""
     accounted, left = sum(sizes), sum(REASONS.values())
-    settings = Isac(radius=27, img_per_grp=30, minimum_grp_size=10, thld_err=1.4)
+    settings = Isac(method="isac2", radius=27, img_per_grp=30, minimum_grp_size=10, thld_err=1.4)
     generation = {"number": 1, "main": 1, "generation": 1, "images": accounted + left, "classes": 4, "rounds": 5}
     return {
         "program": "cryoisac",

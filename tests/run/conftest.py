@@ -9,7 +9,15 @@ from cryoisac.settings import Isac, Simulation
 from cryoisac.simulate.files import simulate
 
 SETTINGS = Isac(
-    radius=12, img_per_grp=20, minimum_grp_size=8, target_radius=12, target_nx=36, maxit=12, init_iter=2, rand_seed=3
+    method="isac2",
+    radius=12,
+    img_per_grp=20,
+    minimum_grp_size=8,
+    target_radius=12,
+    target_nx=36,
+    maxit=12,
+    init_iter=2,
+    rand_seed=3,
 )
 
 
