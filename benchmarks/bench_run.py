@@ -45,7 +45,16 @@ def whole_run(case: str, threads: int, folder: Path) -> dict[str, Any]:
     """Return the cost of one run by stages."""
     particles, run = folder / "particles", folder / "run"
     call("simulate", str(particles), *CASES[case]["simulate"])
-    words = ["isac", str(particles / "particles.star"), str(run), *CASES[case]["isac"], "--threads", str(threads)]
+    words = [
+        "isac",
+        str(particles / "particles.star"),
+        str(run),
+        "--method",
+        "isac2",
+        *CASES[case]["isac"],
+        "--threads",
+        str(threads),
+    ]
     with metered() as meter:
         call(*words)
     record = json.loads((run / "run.json").read_text())
@@ -100,7 +109,9 @@ def line_of_growth(point: dict[str, Any]) -> str:
 def one_round(stack: Any, k: int, threads: int) -> dict[str, float]:
     """Return seconds of one K-means pass, of its parts, and of one stability test."""
     n = len(stack)
-    settings = Isac(img_per_grp=n // k, minimum_grp_size=1, target_radius=27, target_nx=64, FL=0.3, FH=0.3)
+    settings = Isac(
+        method="isac2", img_per_grp=n // k, minimum_grp_size=1, target_radius=27, target_nx=64, FL=0.3, FH=0.3
+    )
 
     def make_engine(images: Any) -> NativeEngine:
         return NativeEngine(images, threads=threads)
@@ -150,7 +161,18 @@ def memory(n: int, box: int, threads: int, folder: Path) -> dict[str, Any]:
     with MrcStackWriter(path, (n, box, box), 2.0) as stack:
         for first in range(0, n, 500):
             stack.write(first, rng.standard_normal((min(500, n - first), box, box), dtype=np.float32))
-    words = ["--radius", str(int(box * 0.4)), "--img-per-grp", "200", "--main-iter-limit", "1", "--init-iter", "1"]
+    words = [
+        "--method",
+        "isac2",
+        "--radius",
+        str(int(box * 0.4)),
+        "--img-per-grp",
+        "200",
+        "--main-iter-limit",
+        "1",
+        "--init-iter",
+        "1",
+    ]
     words += ["--maxit", "3", "--FL", "0.3", "--FH", "0.3", "--threads", str(threads), "--skip-ordering"]
     with metered() as meter, own_memory() as own_MB:
         call("isac", str(path), str(folder / "run"), *words)

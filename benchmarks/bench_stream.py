@@ -19,7 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as a run of the command li
 import numpy as np
 import scipy.fft
 from bench_run import origin
-from meter import metered, own_memory
+from meter import metered, own_memory, wanted_cores
 
 from cryoisac.io.mrc import MrcStack
 from cryoisac.io.mrc_write import MrcStackWriter
@@ -60,7 +60,7 @@ def write_particles(folder: Path, n: int, box: int) -> Path:
 def stream(table: Path, folder: Path, threads: int) -> None:
     """Bring particles to the working stack, and that into memory."""
     home = RunDirectory(folder)
-    run = opening.plan_run(home, table, Isac(ctf=True), threads=threads, progress=Silent())
+    run = opening.plan_run(home, table, Isac(method="isac2", ctf=True), threads=threads, progress=Silent())
     job = Preparation(
         particles=run.particles,
         index=run.usable,
@@ -93,7 +93,7 @@ def measure(n: int, box: int, threads: int, home: Path) -> dict[str, Any]:
     """Return time by stage and memory, and print them."""
     table = write_particles(home, n, box)
     rate = transforms_a_second(2 * box)
-    with metered() as meter, own_memory() as own_MB:
+    with wanted_cores() as wanted, metered(wanted) as meter, own_memory() as own_MB:
         stream(table, home / "run", threads)
     working_MB = n * Isac().box_px ** 2 * 4e-6
     print(f"{n} images of {box} px, {threads} threads; a thread transforms {rate:.0f} images of {2 * box} px a second")
@@ -102,10 +102,17 @@ def measure(n: int, box: int, threads: int, home: Path) -> dict[str, Any]:
         cost = meter.costs[name]
         wall = sum(cost.wall_s.values())
         a_core = n / cost.cpu_s
-        stages[name] = {"wall_s": wall, "cpu_s": cost.cpu_s, "images_a_core_s": a_core, "peak_MB": cost.peak_MB}
+        stages[name] = {
+            "wall_s": wall,
+            "cpu_s": cost.cpu_s,
+            "wanted_cores": cost.wanted_s / wall,
+            "images_a_core_s": a_core,
+            "peak_MB": cost.peak_MB,
+        }
         print(
-            f"{name:16}{wall:8.1f} s, {cost.cpu_s / wall:5.2f} cores busy, {a_core:7.0f} images a core and second "
-            f"({a_core / rate:.2f} of its transforms), peak {cost.peak_MB:5.0f} MB"
+            f"{name:16}{wall:8.1f} s, CPU {cost.cpu_s:7.1f} s, {cost.wanted_s / wall:5.2f} cores wanted, "
+            f"{a_core:7.0f} images a core and second ({a_core / rate:.2f} of its transforms), "
+            f"peak {cost.peak_MB:5.0f} MB"
         )
     print(f"working stack {working_MB:.0f} MB; most memory of its own {max(own_MB):.0f} MB")
     return {

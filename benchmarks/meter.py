@@ -49,18 +49,20 @@ STATUS = Path("/proc/self/status")
 
 @dataclass
 class Cost:
-    """What one stage took: wall seconds by part, CPU seconds of all threads, most memory in MB."""
+    """What one stage took: wall seconds by part, CPU seconds of all threads, also with waits for a core, peak in MB."""
 
     wall_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     cpu_s: float = 0.0
+    wanted_s: float = 0.0
     peak_MB: float = 0.0
 
 
 class Meter:
     """Charges time and memory to the stage, and the part of it, that is being played."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Callable[[], float] = lambda: 0.0) -> None:
         self.costs: dict[str, Cost] = defaultdict(Cost)
+        self._wanted_s, self._wanted_before = wanted, wanted()
         self._stages, self._parts = ["everything else"], ["rest"]
         reset_peak()
         self._wall, self._cpu = time.perf_counter(), time.process_time()
@@ -71,6 +73,9 @@ class Meter:
         cost = self.costs[self._stages[-1]]
         cost.wall_s[self._parts[-1]] += wall - self._wall
         cost.cpu_s += cpu - self._cpu
+        wanted = self._wanted_s()
+        cost.wanted_s += wanted - self._wanted_before
+        self._wanted_before = wanted
         self._wall, self._cpu = wall, cpu
 
     @contextlib.contextmanager
@@ -135,9 +140,9 @@ def found(path: str) -> tuple[Any, str] | None:
 
 
 @contextlib.contextmanager
-def metered() -> Iterator[Meter]:
-    """Wrap the functions of ``STAGES`` and ``PARTS`` while a run is played."""
-    meter, undo = Meter(), []
+def metered(wanted: Callable[[], float] = lambda: 0.0) -> Iterator[Meter]:
+    """Wrap the functions of ``STAGES`` and ``PARTS`` while a run is played; ``wanted`` as ``wanted_cores`` gives it."""
+    meter, undo = Meter(wanted), []
 
     def wrap(function: Callable[..., Any], enter: Callable[[str], Any], name: str) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -174,6 +179,38 @@ def own_memory() -> Iterator[list[float]]:
     watcher.start()
     try:
         yield seen
+    finally:
+        done.set()
+        watcher.join()
+
+
+@contextlib.contextmanager
+def wanted_cores() -> Iterator[Callable[[], float]]:
+    """Give a function that says for how many seconds threads have run, or waited for a core that others had (Linux).
+
+    Over wall time that is how many cores the program would keep busy on a machine that does nothing else.
+    """
+    seen: dict[str, int] = {}
+    done = threading.Event()
+
+    def look() -> None:
+        for task in Path("/proc/self/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+                ran, waited, _ = task.read_text().split()
+                seen[task.parent.name] = int(ran) + int(waited)
+
+    def watch() -> None:
+        while Path("/proc/self/task").exists() and not done.wait(0.02):
+            look()
+
+    def total() -> float:
+        look()
+        return sum(seen.copy().values()) * 1e-9
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield total
     finally:
         done.set()
         watcher.join()
