@@ -1,7 +1,7 @@
 """Where a whole run spends time and memory, stage by stage, and how the cost of a round grows.
 
     python benchmarks/bench_run.py [--case easy] [--threads 2] [--json FILE]
-    python benchmarks/bench_run.py --growth 1000 5000 20000
+    python benchmarks/bench_run.py --growth 1000 5000 20000 100000
     python benchmarks/bench_run.py --memory 10000 128
 
 Runs are played in this process, and ``meter`` charges their stages.
@@ -30,7 +30,15 @@ from cryoisac.engine.native import NativeEngine, instruction_set
 from cryoisac.io.mrc_write import MrcStackWriter
 from cryoisac.settings import Isac
 
-ROUND = ("scores", "assignment", "pass", "stability")
+ROUND = {
+    "scores": ("K-means: scores",),
+    "assignment": ("K-means: assignment",),
+    "poses": ("K-means: poses, averages",),
+    "frame": ("common frame",),
+    "alignment": ("stability: alignments",),
+    "fit": ("stability: fit",),
+}
+MOST_CLASSES = 1000
 
 
 def call(*words: str) -> None:
@@ -89,11 +97,19 @@ def line(name: str, wall_s: dict[str, float], columns: tuple[str, ...], cpu_s: f
 
 
 def growth(numbers: list[int], threads: int) -> list[dict[str, Any]]:
-    """Return the cost of a K-means pass and of a stability test against the number of images, 64 px of noise."""
+    """Return the cost of a K-means pass and of an alignment pass against images and classes, 64 px of noise.
+
+    For each number of images: as many classes as make a hundred members, as few as the least number has, and, for the
+    last but one number, up to ten members a class.
+    """
     points = []
+    one_round(np.random.default_rng(0).standard_normal((500, 64, 64), dtype=np.float32), 5, threads)  # to warm up
     for n in numbers:
         stack = np.random.default_rng(0).standard_normal((n, 64, 64), dtype=np.float32)
-        for k in dict.fromkeys((n // 100, numbers[0] // 100)):
+        counts = {n // 100, numbers[0] // 100}
+        if n == sorted(numbers)[-2:][0]:
+            counts |= {n // 400, min(n // 20, MOST_CLASSES)}
+        for k in sorted(counts):
             point = {"images": n, "classes": k} | one_round(stack, k, threads)
             points.append(point)
             print(line_of_growth(point), flush=True)
@@ -101,17 +117,16 @@ def growth(numbers: list[int], threads: int) -> list[dict[str, Any]]:
 
 
 def line_of_growth(point: dict[str, Any]) -> str:
-    """Return a row of the table: wall seconds / CPU seconds."""
-    parts = (f"{p} {point[p + '_wall_s']:.2f} / {point[p + '_cpu_s']:.2f}" for p in ROUND)
+    """Return a row of the table: CPU seconds."""
+    parts = (f"{p} {point[p + '_cpu_s']:.3f}" for p in ROUND)
     return f"{point['images']:7} images {point['classes']:5} classes: {', '.join(parts)} s, {point['peak_MB']:.0f} MB"
 
 
 def one_round(stack: Any, k: int, threads: int) -> dict[str, float]:
-    """Return seconds of one K-means pass, of its parts, and of one stability test."""
+    """Return seconds of one K-means pass and of two alignments of one pass each, by their parts."""
     n = len(stack)
-    settings = Isac(
-        method="isac2", img_per_grp=n // k, minimum_grp_size=1, target_radius=27, target_nx=64, FL=0.3, FH=0.3
-    )
+    size = {"img_per_grp": n // k, "minimum_grp_size": 1, "target_radius": 27, "target_nx": 64}
+    settings = Isac(method="isac2", **size, FL=0.3, FH=0.3, maxit=2, stab_ali=2)
 
     def make_engine(images: Any) -> NativeEngine:
         return NativeEngine(images, threads=threads)
@@ -121,38 +136,32 @@ def one_round(stack: Any, k: int, threads: int) -> dict[str, float]:
     )
     with metered() as meter:
         first = rounds.start_generation(bench, np.arange(n), main=1, number=1)
-        with meter.stage("pass"):
-            clustered = rounds.cluster(bench, first)
-        with meter.stage("test"):
-            rounds.prove_members(bench, clustered)
-
-    kmeans = ("K-means: scores", "K-means: assignment", "K-means: poses, averages", "common frame")
-    stages = {
-        "scores": kmeans[:1],
-        "assignment": kmeans[1:2],
-        "pass": kmeans,
-        "stability": ("stability: alignments", "stability: fit"),
-    }
+        rounds.prove_members(bench, rounds.cluster(bench, first))
     result = {"peak_MB": max(cost.peak_MB for cost in meter.costs.values())}
-    for name, parts in stages.items():
+    for name, parts in ROUND.items():
         result[f"{name}_wall_s"] = sum(sum(meter.costs[part].wall_s.values()) for part in parts)
         result[f"{name}_cpu_s"] = sum(meter.costs[part].cpu_s for part in parts)
     return result
 
 
-def show_exponents(points: list[dict[str, Any]]) -> None:
-    """Print the slopes of log time against log size that fit the points of ``growth`` best."""
-    fixed = min(p["classes"] for p in points)
-    for label, chosen in (
-        ("K = N / 100", [p for p in points if p["classes"] == p["images"] // 100]),
-        (f"K = {fixed}", [p for p in points if p["classes"] == fixed]),
+def show_exponents(points: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Print and return the powers of the number of images, or of classes, that fit the CPU times best."""
+    fixed, most = min(p["classes"] for p in points), max(p["images"] for p in points)
+    inner = max((p["images"] for p in points if p["images"] < most), default=most)
+    found: dict[str, dict[str, float]] = {}
+    for label, axis, chosen in (
+        ("of N, K = N / 100", "images", [p for p in points if p["classes"] == p["images"] // 100]),
+        (f"of N, K = {fixed}", "images", [p for p in points if p["classes"] == fixed]),
+        (f"of K, N = {inner}", "classes", [p for p in points if p["images"] == inner]),
     ):
-        if len(chosen) < 2:
-            continue
-        n, k = (np.array([p[name] for p in chosen], dtype=float) for name in ("images", "classes"))
-        for name, size, axis in (("scores", n * k, "N K"), ("pass", n * k, "N K"), ("stability", n, "N")):
-            slope = np.polyfit(np.log(size), np.log([p[f"{name}_cpu_s"] for p in chosen]), 1)[0]
-            print(f"{label}: CPU time of {name} grows as ({axis})^{slope:.2f}")
+        if len(chosen) > 1:
+            size = np.log([p[axis] for p in chosen])
+            found[label] = {
+                name: float(np.polyfit(size, np.log([max(p[f"{name}_cpu_s"], 1e-6) for p in chosen]), 1)[0])
+                for name in ROUND
+            }
+            print(f"power {label}: " + ", ".join(f"{name} {slope:.2f}" for name, slope in found[label].items()))
+    return found
 
 
 def memory(n: int, box: int, threads: int, folder: Path) -> dict[str, Any]:
@@ -214,7 +223,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         if given.growth:
             whole["growth"] = growth(given.growth, given.threads)
-            show_exponents(whole["growth"])
+            whole["powers"] = show_exponents(whole["growth"])
         elif given.memory:
             whole["memory"] = memory(*given.memory, given.threads, Path(home))
         else:
