@@ -11,6 +11,7 @@ from cryoisac.cluster.result import Result
 from cryoisac.engine.contract import Images
 from cryoisac.engine.native import default_threads
 from cryoisac.errors import RunError
+from cryoisac.ops.fourier import filtering_threads
 from cryoisac.products.averages import ordered, write_average_table, write_averages, write_chains
 from cryoisac.products.ordering import Ordering, order_averages
 from cryoisac.products.tables import total_poses, write_classified, write_ledger, write_original_tables
@@ -86,7 +87,7 @@ def run_isac(
     if restart is not None and home.read_record() is None:
         raise RunError(directory, f"--restart {restart} needs a run that was started; leave it out to start one")
     run = plan_run(home, particles, settings, threads=threads or default_threads(), progress=progress or Silent())
-    with home.held(), home.log.open("a") as log:
+    with home.held(), home.log.open("a") as log, filtering_threads(run.threads):
         if restart is not None:
             restart_at(home, restart)
         run = replace(run, progress=Logged(run.progress, log))

@@ -114,3 +114,17 @@ def test_boxes_that_do_not_fit_are_refused():
         fourier.window(np.zeros((8, 8), dtype=np.float32), 6, offset_px=(2, 0))
     with pytest.raises(DataError, match="do not fit"):
         fourier.pad(np.zeros((8, 8), dtype=np.float32), 7)
+
+
+def test_invariance_blocks_and_threads(rng, monkeypatch):
+    """Invariance: neither threads nor the neighbours in a stack change a bit, with one response or one an image."""
+    images = rng.normal(size=(3, 9, 12, 10)).astype(np.float32)
+    shared = rng.normal(size=(12, 6))
+    for response in (shared, rng.normal(size=(3, 9, 12, 6)) * (1 + 1j), rng.normal(size=(9, 12, 6))):
+        monkeypatch.setattr(fourier, "BLOCK_BYTES", 1 << 20)
+        whole = fourier.apply_response(images, response)
+        monkeypatch.setattr(fourier, "BLOCK_BYTES", 4 * 12 * 10 * 4)  # four images: 27 leave a block of three
+        for threads in (1, 3):
+            with fourier.filtering_threads(threads):
+                np.testing.assert_array_equal(fourier.apply_response(images, response), whole)
+    assert fourier.apply_response(images.astype(np.float64), shared).dtype == np.float64

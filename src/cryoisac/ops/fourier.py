@@ -1,5 +1,9 @@
 """Images in Fourier space: frequencies, filters as products, shifts; and the box around an image."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -10,6 +14,19 @@ from cryoisac.errors import DataError
 
 Images = npt.NDArray[np.float32]
 Float = npt.NDArray[np.float64]
+
+BLOCK_BYTES = 1 << 20  # of images that are transformed at once: their spectra fit the cache
+_threads = ContextVar("threads", default=1)
+
+
+@contextmanager
+def filtering_threads(threads: int) -> Iterator[None]:
+    """Filter stacks of images on so many threads while this lasts, where this thread asks for it."""
+    before = _threads.set(threads)
+    try:
+        yield
+    finally:
+        _threads.reset(before)
 
 
 def frequencies(shape: tuple[int, int]) -> tuple[Float, Float]:
@@ -58,7 +75,33 @@ def apply_response(images: Images, response: npt.NDArray[Any]) -> Images:
     -------
     ndarray, shape (..., h, w)
         Filtered images, of the type of ``images``.
+
+    Notes
+    -----
+    Many images are filtered a megabyte at a time, on as many threads as ``filtering_threads`` gives. The result does
+    not depend on their number.
     """
+    stack = images.reshape(-1, *images.shape[-2:])
+    size = max(1, BLOCK_BYTES // max(1, stack[:1].nbytes))
+    if len(stack) <= size:
+        return _multiplied(images, response)
+    shared = response.ndim == 2
+    each = response if shared else np.broadcast_to(response, (*images.shape[:-2], *response.shape[-2:]))
+    each = each.reshape(-1, *response.shape[-2:])
+    filtered = np.empty(stack.shape, dtype=np.result_type(images, np.float32))
+
+    def work(first: int) -> None:
+        part = slice(first, first + size)
+        filtered[part] = _multiplied(stack[part], response if shared else each[part])
+
+    starts = range(0, len(stack), size)
+    with ThreadPoolExecutor(min(_threads.get(), len(starts))) as pool:
+        for _ in pool.map(work, starts):
+            pass
+    return filtered.reshape(images.shape)
+
+
+def _multiplied(images: Images, response: npt.NDArray[Any]) -> Images:
     spectrum = scipy.fft.rfft2(images)
     spectrum *= response.astype(_matching(spectrum, response), copy=False)
     filtered: Images = scipy.fft.irfft2(spectrum, s=images.shape[-2:], overwrite_x=True)
