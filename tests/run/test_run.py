@@ -182,7 +182,7 @@ def cut_after_the_scan(particles: Path, directory: Path, monkeypatch: pytest.Mon
         raise Cut
 
     with monkeypatch.context() as patch:
-        patch.setattr(workflow, "play", leave)
+        patch.setitem(workflow.METHODS, SETTINGS.method, leave)
         with pytest.raises(Cut):
             run_isac(particles, directory, SETTINGS, threads=2)
 
