@@ -1,8 +1,11 @@
 """Whole runs of ISAC on simulated particles: how many are placed, how rightly, and at what cost.
 
     python benchmarks/bench_isac.py [--case easy] [--seeds 0 1 2] [--map 70S.mrc --map-pixel-size 5] [--json FILE]
+    python benchmarks/bench_isac.py --flags=--search=exact
+    python benchmarks/bench_isac.py --resample
 
-Each run is the command line as a user gives it, in a process of its own; CPU time includes starting Python.
+Each run is the command line as a user gives it, in a process of its own; CPU time includes starting Python. With
+``--flags`` it gets further options; with ``--resample`` the averages of loops are made as those that are published.
 """
 
 import argparse
@@ -34,20 +37,32 @@ CASES: dict[str, dict[str, list[str]]] = {
 }
 
 
-def call(*words: str) -> float:
+RESAMPLE = """
+import sys
+from cryoisac.cli.main import main
+from cryoisac.engine.native import NativeEngine
+NativeEngine.quick_total = NativeEngine.total
+main(sys.argv[1:])
+"""
+
+
+def call(*words: str, program: tuple[str, str] = ("-m", "cryoisac")) -> float:
     """Run a cryoisac command and return its CPU seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "cryoisac", *words], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, *program, *words], check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def one_run(case: str, seed: int, density: list[str], folder: Path) -> dict[str, Any]:
+def one_run(case: str, seed: int, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return what one seed of a case came to."""
+    density = [] if given.map is None else ["--map", given.map, "--map-pixel-size", given.map_pixel_size]
+    program = ("-c", RESAMPLE) if given.resample else ("-m", "cryoisac")
+    flags = [*CASES[case]["isac"], "--rand-seed", str(seed), *given.flags]
     particles, run, scores = folder / f"particles{seed}", folder / f"run{seed}", folder / f"scores{seed}.json"
     call("simulate", str(particles), *CASES[case]["simulate"], *density, "--seed", str(seed))
     begin = time.perf_counter()
-    cpu = call("isac", str(particles / "particles.star"), str(run), *CASES[case]["isac"], "--rand-seed", str(seed))
+    cpu = call("isac", str(particles / "particles.star"), str(run), *flags, program=program)
     wall = time.perf_counter() - begin
     call("score", str(run), str(particles / "truth.csv"), "--json", str(scores))
     record = json.loads((run / "run.json").read_text())
@@ -70,22 +85,18 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES, action="append")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--map")
-    parser.add_argument("--map-pixel-size")
+    parser.add_argument("--map-pixel-size", default="5")
+    parser.add_argument("--flags", action="append", default=[])
+    parser.add_argument("--resample", action="store_true")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    density = [
-        w
-        for flag in ("map", "map_pixel_size")
-        if getattr(given, flag)
-        for w in ("--" + flag.replace("_", "-"), getattr(given, flag))
-    ]
     runs = []
     with tempfile.TemporaryDirectory() as folder:
         for case in given.case or list(CASES):
             for seed in given.seeds:
                 home = Path(folder) / case
                 home.mkdir(exist_ok=True)
-                found = one_run(case, seed, density, home)
+                found = one_run(case, seed, given, home)
                 runs.append(found)
                 print(
                     case, seed, f"{found['cpu_s']} CPU-s, {found['wall_s']} s", json.dumps(found["score"]), flush=True
@@ -96,6 +107,7 @@ def main() -> None:
             "date": f"{date.today():%Y-%m-%d}",
             "commit": commit.stdout.strip(),
             "machine": {"processor": processor(), "cores": os.cpu_count()},
+            "flags": given.flags + ["averages of loops resampled"] * given.resample,
             "density": Path(given.map).name if given.map else "procedural",
             "runs": runs,
         }

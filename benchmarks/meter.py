@@ -1,7 +1,7 @@
 """Who a running process spends time and memory on: functions of the package are wrapped by name while it runs.
 
-A stage is charged with what no stage inside it is charged with; within a stage, the engine's three questions and the
-low-pass filter are told apart.
+A stage is charged with what no stage inside it is charged with; within a stage, the engine's questions (``total`` are
+sums of both kinds) and the low-pass filter are told apart.
 """
 
 import contextlib
@@ -39,6 +39,7 @@ PARTS = {
     "cryoisac.engine.native.NativeEngine.score": "score",
     "cryoisac.engine.native.NativeEngine.match": "match",
     "cryoisac.engine.native.NativeEngine.total": "total",
+    "cryoisac.engine.native.NativeEngine.quick_total": "total",
     "cryoisac.align.reference_free.tangent_lowpass": "filter",
     "cryoisac.align.multireference.tangent_lowpass": "filter",
     "cryoisac.cluster.generation.tangent_lowpass": "filter",

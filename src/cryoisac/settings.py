@@ -109,7 +109,7 @@ def check(d: Described, value: Any) -> None:
 LIKELIHOOD_ONLY = ("max_shift", "starts", "sizes")
 ISAC2_ONLY = (
     *("xr", "yr", "ts", "ir", "rs", "maxit", "dst", "FL", "FH", "FF", "init_iter", "iter_reali", "center_method"),
-    *("main_iter_limit", "skip_prealignment"),
+    *("main_iter_limit", "search", "skip_prealignment"),
 )
 
 
@@ -212,6 +212,14 @@ class Isac(Settings):
         int | None, Setting("Stop after this many main iterations.", at_least=1, automatic="no limit")
     ] = None
     rand_seed: Annotated[int, Setting("Seed of all random numbers.", at_least=0, at_most=2**32 - 1)] = 0
+    search: Annotated[
+        str,
+        Setting(
+            "How poses are looked for: exact, on the original's grid of shifts; or fast, on one that turns with the "
+            "angle, with compressed references.",
+            choices=("fast", "exact"),
+        ),
+    ] = "fast"
     skip_prealignment: Annotated[bool, Setting("Take the images as centred.")] = False
     skip_ordering: Annotated[bool, Setting("Do not order the class averages by similarity.")] = False
     on_bad_image: Annotated[

@@ -51,7 +51,7 @@ def test_copies_of_one_object_are_laid_on_each_other() -> None:
     refinement = rf.Refinement(search=Search(last_ring=15), iterations=14, last_cutoff=0.45, falloff=0.2, kick_deg=0.0)
     zero = np.zeros(n, dtype=np.int64)
     aligned = rf.align_reference_free(ReferenceEngine(images), zero, np.arange(n), Poses.identity(n), 1, refinement)
-    whole = away.then(aligned.poses)
+    whole = away.then(aligned)
     frame = Poses.from_rows(np.repeat(whole.rows()[:1], n, axis=0))
     # one object: every copy ends in one common frame, up to the 1-px shift grid and interpolation
     assert pixel_error(whole, frame, radius_px=15).max() < 1.0
@@ -84,7 +84,7 @@ def test_classes_at_rest_are_left_alone() -> None:
             asked.append(len(rows))
             return super().match(references, labels, rows, offsets_px, search)
 
-    def aligned(still_px: float, engine: NativeEngine) -> rf.Aligned:
+    def aligned(still_px: float, engine: NativeEngine) -> Poses:
         refinement = rf.Refinement(
             search=Search(last_ring=15), iterations=30, last_cutoff=0.45, falloff=0.2, kick_deg=90.0, still_px=still_px
         )
@@ -93,7 +93,7 @@ def test_classes_at_rest_are_left_alone() -> None:
     whole, rested = aligned(0.0, engine), aligned(0.05, Counted(images))
     assert asked[:17] == [60] * 17  # no class rests before the last kick, at iteration 16
     assert sum(asked) < 29 * 60
-    away = pixel_error(whole.poses, rested.poses, radius_px=15)
+    away = pixel_error(whole, rested, radius_px=15)
     # twelve iterations follow the last kick; while resting, each would have moved a member by less than about 0.05 px
     assert away.max() < 12 * 0.05
     assert np.median(away) < 0.05
@@ -108,5 +108,4 @@ def test_a_class_does_not_feel_the_others() -> None:
     for c in range(3):
         rows = np.flatnonzero(which == c)
         alone = rf.align_reference_free(engine, np.zeros(20, np.int64), rows, start[rows], 1, refinement)
-        assert np.array_equal(alone.poses.rows(), whole.poses[rows].rows())
-        assert np.array_equal(alone.averages[0], whole.averages[c])
+        assert np.array_equal(alone.rows(), whole[rows].rows())

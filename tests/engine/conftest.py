@@ -1,26 +1,97 @@
-"""Every engine that runs here, each instruction set of the native one by itself."""
+"""Every engine that runs here: both definitions, and the native one in each mode on each instruction set."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
+from cryoisac.engine import fast as fast_search
 from cryoisac.engine.contract import Engine
+from cryoisac.engine.fast_reference import FastReferenceEngine
 from cryoisac.engine.native import NativeEngine, instruction_sets
 from cryoisac.engine.reference import ReferenceEngine
 
-Make = Callable[..., Engine]
+COMPRESSED, PLAIN = "fast", "fast, few images"
+MODES = ("exact", COMPRESSED, PLAIN)
 
 
-@pytest.fixture(params=["reference", *instruction_sets()])
-def make(request: Any) -> Make:
-    """Return a function that makes an engine of a stack (and of a number of threads, which the definition ignores)."""
-    if request.param == "reference":
-        return lambda images, threads=1: ReferenceEngine(images)
-    return lambda images, threads=1: NativeEngine(images, threads, instructions=request.param)
+@dataclass(frozen=True)
+class Make:
+    """Makes one kind of engine of a stack.
+
+    Parameters
+    ----------
+    instructions : str
+        An instruction set, or "definition".
+    mode : str
+        "exact", or fast with references that are compressed, or not as those of few images.
+    """
+
+    instructions: str
+    mode: str
+
+    def __call__(self, images: npt.NDArray[np.float32], threads: int = 1) -> Engine:
+        if self.instructions == "definition":
+            return (FastReferenceEngine if self.fast else ReferenceEngine)(images)
+        return NativeEngine(images, threads, instructions=self.instructions, mode="fast" if self.fast else "exact")
+
+    @property
+    def native(self) -> bool:
+        """Whether kernels answer."""
+        return self.instructions != "definition"
+
+    @property
+    def fast(self) -> bool:
+        """Whether references are shifted, so that the grid of shifts turns with the angle."""
+        return self.mode != "exact"
+
+    @property
+    def compressed(self) -> bool:
+        """Whether answers depend on what other references are asked for."""
+        return self.native and self.mode == COMPRESSED
+
+    def definition(self, images: npt.NDArray[np.float32]) -> Engine:
+        """Return what the engine is defined by."""
+        return Make("definition", self.mode)(images)
 
 
-@pytest.fixture(params=instruction_sets())
-def native(request: Any) -> Make:
-    """Return a function that makes a native engine."""
-    return lambda images, threads=1: NativeEngine(images, threads, instructions=request.param)
+def chosen(request: Any, monkeypatch: Any) -> Make:
+    """Return the engine of a parameter, with stacks of tests counted as large ones where references are compressed."""
+    make: Make = request.param
+    if make.mode == COMPRESSED:
+        monkeypatch.setattr(fast_search, "FEW_IMAGES", 0)
+    return make
+
+
+def named(*makes: Make) -> dict[str, Any]:
+    return {"params": makes, "ids": [f"{m.instructions} {m.mode}" for m in makes]}
+
+
+NATIVE = [Make(name, mode) for name in instruction_sets() for mode in MODES]
+DEFINITIONS = [Make("definition", "exact"), Make("definition", "fast")]
+
+
+@pytest.fixture(**named(*DEFINITIONS, *NATIVE))
+def make(request: Any, monkeypatch: Any) -> Make:
+    """Return a function that makes any engine."""
+    return chosen(request, monkeypatch)
+
+
+@pytest.fixture(**named(*(m for m in (*DEFINITIONS, *NATIVE) if not m.fast)))
+def exact(request: Any, monkeypatch: Any) -> Make:
+    """Return a function that makes an engine on the original's grid of shifts."""
+    return chosen(request, monkeypatch)
+
+
+@pytest.fixture(**named(*(m for m in NATIVE if not m.fast)))
+def native(request: Any, monkeypatch: Any) -> Make:
+    """Return a function that makes an exact native engine."""
+    return chosen(request, monkeypatch)
+
+
+@pytest.fixture(**named(*(m for m in NATIVE if m.fast)))
+def fast(request: Any, monkeypatch: Any) -> Make:
+    """Return a function that makes a fast native engine."""
+    return chosen(request, monkeypatch)

@@ -7,7 +7,7 @@ from test_contract import IMAGES, REFERENCES, SEARCHES, rows_of, smooth
 from cryoisac.engine import shifted
 from cryoisac.engine.contract import Search
 from cryoisac.engine.fast_reference import FastReferenceEngine
-from cryoisac.engine.native import NativeEngine, instruction_sets
+from cryoisac.engine.native import NativeEngine
 from cryoisac.engine.reference import ReferenceEngine
 from cryoisac.errors import SettingError
 from cryoisac.model.poses import Poses, pixel_error, rotate
@@ -15,12 +15,6 @@ from cryoisac.ops.filters import tangent_lowpass
 from cryoisac.simulate.density import procedural
 from cryoisac.simulate.particles import posed
 from cryoisac.simulate.projection import Projector, orientation
-
-
-@pytest.fixture(params=instruction_sets())
-def fast(request):
-    """Return a function that makes a fast native engine."""
-    return lambda images, threads=1: NativeEngine(images, threads, instructions=request.param, mode="fast")
 
 
 def bandlimited(rng, n, box):
@@ -144,29 +138,6 @@ def test_truth_is_found_as_by_the_exact_search(fast):
     assert errors[1] < 1.1 * errors[0]  # that of their median is 6 %
 
 
-def test_threads_batches_and_order_do_not_matter(fast):
-    """Invariance, to the last bit: threads, any split and order of the rows, rows near the edge beside others."""
-    rng = np.random.default_rng(11)
-    images, references = smooth(rng, IMAGES, 36), smooth(rng, REFERENCES, 36)
-    labels, rows, offsets = rows_of(rng, 37)
-    offsets[::5] += 3  # short of room
-    search = Search(last_ring=13, x_range_px=2, normalise_rings=True)
-    whole = fast(images)
-    scores = whole.score(references, rows, offsets, search)
-    match = whole.match(references, labels, rows, offsets, search)
-    for threads in (2, 7):
-        engine = fast(images, threads)
-        assert (engine.score(references, rows, offsets, search) == scores).all()
-        again = engine.match(references, labels, rows, offsets, search)
-        assert (again.poses.rows() == match.poses.rows()).all()
-        assert (again.score == match.score).all()
-    for part in [slice(0, 1), slice(5, 17), slice(3, 37), rng.permutation(37)]:
-        assert (whole.score(references, rows[part], offsets[part], search) == scores[part]).all()
-        again = whole.match(references, labels[part], rows[part], offsets[part], search)
-        assert (again.poses.rows() == match.poses.rows()[part]).all()
-        assert (again.score == match.score[part]).all()
-
-
 def test_rings_stay_in_the_image(fast):
     """Known truth: whatever is found, the centre keeps all rings inside, or does not move."""
     rng = np.random.default_rng(12)
@@ -200,15 +171,6 @@ def test_a_reference_mean_is_kept_exactly(fast):
     low = fast(images).score(references, rows, offsets, search)
     high = fast(images).score(references + np.float32(100), rows, offsets, search)
     np.testing.assert_allclose(high, low, atol=2e-3 * low.max())  # float32 references of 100 have steps of 8e-6
-
-
-def test_nothing_to_do(fast):
-    """Known truth: no rows, and no references."""
-    images, none = smooth(np.random.default_rng(15), 1, 30), np.zeros(0, np.int64)
-    engine, search = fast(images), Search(last_ring=9)
-    assert engine.score(images, none, np.zeros((0, 2)), search).shape == (0, 1)
-    assert engine.score(images[:0], none, np.zeros((0, 2)), search).shape == (0, 0)
-    assert len(engine.match(images, none, none, np.zeros((0, 2)), search).poses) == 0
 
 
 def test_unknown_modes_are_refused():

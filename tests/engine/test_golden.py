@@ -53,7 +53,7 @@ def test_multireference(native, golden, name):
     assert_scores_and_poses(native, golden("mref"), name)
 
 
-def assert_scores_and_poses(make, g, name):
+def assert_scores_and_poses(exact, g, name):
     """Scores and poses of every image on every reference.
 
     The original mixes in a foreign pixel, by rounding, where a ring touches the last column (image 20 of case a); no
@@ -67,7 +67,7 @@ def assert_scores_and_poses(make, g, name):
     if f"{case}_xr{x_range:.0f}_limits" in g and "zero" not in name:
         limits = search_limits(offsets, images.shape[1], search)
         np.testing.assert_allclose(limits, g[f"{case}_xr{x_range:.0f}_limits"], atol=1e-12)
-    engine = make(images)
+    engine = exact(images)
     scores = engine.score(references, np.arange(n), offsets, search)
     np.testing.assert_allclose(scores, g[f"{name}_raw"][..., 0], rtol=1e-5)  # five times the 2e-6 measured
     rows, labels = np.repeat(np.arange(n), k), np.tile(np.arange(k), n)
@@ -75,12 +75,12 @@ def assert_scores_and_poses(make, g, name):
     assert_same_poses(match.poses, g[f"{name}_pose"].reshape(-1, 4))
 
 
-def test_trial_shifts_one_by_one(make, golden):
+def test_trial_shifts_one_by_one(exact, golden):
     """The largest straight and mirrored correlation at each of nine shifts."""
     g = golden("mref")
     images, references = prepared(g, "a")
     table = g["a_table_0_2_xr1"]
-    engine = make(images)
+    engine = exact(images)
     search = {"last_ring": 29, "x_range_px": 0, "y_range_px": 0, "normalise_rings": True}
     for iy in range(3):
         for ix in range(3):
@@ -91,11 +91,11 @@ def test_trial_shifts_one_by_one(make, golden):
             np.testing.assert_allclose(either, table[:, :, iy, ix, (0, 2)].max(axis=-1), rtol=1e-5)
 
 
-def test_single_reference(make, golden):
+def test_single_reference(exact, golden):
     """240 searches: ranges 0 to 3, all angles, quarter turns and turns of 30 degrees."""
     g = golden("align")
     table = g["ormq_table"]
-    engine = make(g["ormq_img"])
+    engine = exact(g["ormq_img"])
     compared = 0
     for delta, x_range, step in np.unique(table[:, 1:4], axis=0):
         rows = table[(table[:, 1:4] == [delta, x_range, step]).all(axis=1)]
@@ -152,7 +152,7 @@ def test_refinement_of_a_class_step_by_step(native, golden, name):
     assert_same_average(final, g[f"rfa_{name}_final_average"])
 
 
-def test_averages_of_one_iteration(make, golden):
+def test_averages_of_one_iteration(exact, golden):
     """Re-centred poses and averages of six classes."""
     g = golden("mref")
     images, _ = prepared(g, "a")
@@ -164,7 +164,7 @@ def test_averages_of_one_iteration(make, golden):
     moved = np.where(poses.mirror[:, None], [-1.0, 1.0], 1.0) * poses.shift_px
     mean = np.stack([np.bincount(group, moved[:, axis], minlength=k) / count for axis in (0, 1)], axis=1)
     np.testing.assert_allclose(mean, g["kmeans_mean_shift"], atol=1e-5)
-    average = make(images).total(group, np.arange(n), poses, k) / count[:, None, None]
+    average = exact(images).total(group, np.arange(n), poses, k) / count[:, None, None]
     got = shift(tangent_lowpass(average, 0.2, 0.2), -mean)[:6]
     difference = np.abs(got - g["kmeans_average_0_5"])
     assert difference[1:].max() < 1e-4  # float32 coordinates of the original: 5e-6 and more where images are steep

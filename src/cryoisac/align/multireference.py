@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from cryoisac.align.reference_free import quick_means
 from cryoisac.comm import Comm
 from cryoisac.engine.contract import Engine, Images, Indices, Search, largest_offset_px
 from cryoisac.model.poses import Poses
@@ -113,7 +114,7 @@ def recentred_averages(
     seen = np.stack((sign * poses.shift_px[:, 0], poses.shift_px[:, 1]), axis=-1)
     count = np.maximum(np.bincount(labels, minlength=k), 1)
     mean = np.stack([np.bincount(labels, weights=seen[:, i], minlength=k) for i in (0, 1)], axis=-1) / count[:, None]
-    averages = (engine.total(labels, images, poses, k) / count[:, None, None]).astype(np.float32)
-    averages = fourier.shift(tangent_lowpass(averages, *lowpass), -mean)
+    averages = tangent_lowpass(quick_means(engine, labels, images, poses, k), *lowpass)
+    averages = fourier.shift(averages, -mean)
     back = np.stack((sign * mean[labels, 0], mean[labels, 1]), axis=-1)
     return averages, Poses(angle_deg=poses.angle_deg, shift_px=poses.shift_px - back, mirror=poses.mirror)

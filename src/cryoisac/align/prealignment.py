@@ -159,7 +159,7 @@ def halves(engine: Engine, poses: Poses, plan: Plan, comm: Comm) -> tuple[Images
     n, box, _ = engine.shape
     share = comm.share(n)
     parity = np.arange(n)[share] % 2
-    sums = comm.total(engine.total(parity, np.arange(n)[share], poses[share], 2))
+    sums = comm.total(engine.quick_total(parity, np.arange(n)[share], poses[share], 2))
     average = (sums.sum(axis=0) / n).astype(np.float32)
     even, odd = sums.astype(np.float32)
     return average, ring_correlation(even, odd, mask=circle(plan.radius_px, box))

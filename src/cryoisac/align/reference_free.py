@@ -22,7 +22,7 @@ class Refinement:
     search : Search
         Rings and shift grid.
     iterations : int
-        Averages made; one alignment less is made.
+        Averages of a class, the one that is left when all alignments are done included.
     first_cutoff, last_cutoff : float
         Low-pass cut-off at the first and the last iteration, in cycles per pixel; linear in between.
     falloff : float
@@ -58,22 +58,6 @@ class Refinement:
         return replace(self.search, angle_step_deg=self.kick_deg if self.kicked(iteration) else 0.0)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Aligned:
-    """Rows aligned to the averages of their classes.
-
-    Parameters
-    ----------
-    poses : Poses
-        Poses of the ``m`` rows.
-    averages : ndarray, shape (k, h, w), float32
-        Low-passed averages in those poses.
-    """
-
-    poses: Poses
-    averages: Images
-
-
 def randomised(offset_px: npt.NDArray[np.float64], rng: np.random.Generator) -> Poses:
     """Return poses that bring ``offset_px``, shape (m, 2), to the centre and turn and mirror at random.
 
@@ -93,7 +77,7 @@ def clipped_offset_px(poses: Poses, box_px: int, last_ring: int) -> npt.NDArray[
 
 
 def class_means(engine: Engine, labels: Indices, images: Indices, poses: Poses, k: int) -> Images:
-    """Return the mean of each class's images in their poses, shape (k, h, w); zeros for an empty class.
+    """Return the mean of each class's images in their poses, shape (k, h, w), resampled with care; empty ones are zero.
 
     Parameters
     ----------
@@ -106,9 +90,23 @@ def class_means(engine: Engine, labels: Indices, images: Indices, poses: Poses, 
     k : int
         Number of classes.
     """
-    count = np.bincount(labels[labels >= 0], minlength=k)
-    total = engine.total(labels, images, poses, k)
-    mean: Images = (total / np.maximum(count, 1)[:, None, None]).astype(np.float32)
+    return _means(engine.total(labels, images, poses, k), labels)
+
+
+def quick_means(engine: Engine, labels: Indices, images: Indices, poses: Poses, k: int) -> Images:
+    """Return the means of classes for use inside a loop, by ``Engine.quick_total``.
+
+    Parameters
+    ----------
+    engine, labels, images, poses, k
+        As for ``class_means``.
+    """
+    return _means(engine.quick_total(labels, images, poses, k), labels)
+
+
+def _means(sums: npt.NDArray[np.float64], labels: Indices) -> Images:
+    count = np.bincount(labels[labels >= 0], minlength=len(sums))
+    mean: Images = (sums / np.maximum(count, 1)[:, None, None]).astype(np.float32)
     return mean
 
 
@@ -120,7 +118,7 @@ def align_reference_free(
     k: int,
     refinement: Refinement,
     tick: Tick = lambda what: None,
-) -> Aligned:
+) -> Poses:
     """Align the rows of every class to the average of their class, again and again.
 
     Parameters
@@ -142,8 +140,8 @@ def align_reference_free(
 
     Returns
     -------
-    Aligned
-        Poses of the rows and averages of the classes.
+    Poses
+        Poses of the rows.
 
     Notes
     -----
@@ -157,7 +155,7 @@ def align_reference_free(
         tick(f"aligning classes to their averages, {iteration + 1} of {last}")
         classes, local = np.unique(labels[restless], return_inverse=True)
         before, rows = poses[restless], images[restless]
-        means = class_means(engine, local, rows, before, len(classes))
+        means = quick_means(engine, local, rows, before, len(classes))
         averages = tangent_lowpass(means, refinement.cutoff(iteration), refinement.falloff)
         offsets = clipped_offset_px(before, box, ring)
         after = engine.match(averages, local, rows, offsets, refinement.search_at(iteration)).poses
@@ -167,5 +165,4 @@ def align_reference_free(
             restless = restless[np.bincount(local[moves], minlength=len(classes))[local] > 0]
         if not len(restless):
             break
-    means = class_means(engine, labels, images, poses, k)
-    return Aligned(poses=poses, averages=tangent_lowpass(means, refinement.cutoff(last), refinement.falloff))
+    return poses

@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         Arguments without the program's name; ``sys.argv`` by default.
     """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads are the engine's; must precede NumPy
     sys.exit(run(arguments))
 
 

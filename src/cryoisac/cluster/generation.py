@@ -200,8 +200,8 @@ def common_frame(bench: Bench, averages: Images, draw: np.random.Generator) -> t
     k = len(averages)
     engine = bench.make_engine(averages)
     one, each = np.zeros(k, dtype=np.int64), np.arange(k)
-    aligned = align_reference_free(engine, one, each, randomised(np.zeros((k, 2)), draw), 1, bench.refinement)
-    return class_means(engine, each, each, aligned.poses, k), aligned.poses
+    poses = align_reference_free(engine, one, each, randomised(np.zeros((k, 2)), draw), 1, bench.refinement)
+    return class_means(engine, each, each, poses, k), poses
 
 
 def refine_once(bench: Bench, generation: Generation) -> Generation:
@@ -210,29 +210,29 @@ def refine_once(bench: Bench, generation: Generation) -> Generation:
     draw = stream(bench.settings.rand_seed, "refinement", g.main, g.number, g.round)
     k = len(g.references)
     start = randomised(g.poses.offset_px(), draw)
-    aligned = align_reference_free(bench.engine, g.labels, g.images, start, k, bench.refinement, bench.tick)
-    return replace(g, references=aligned.averages, poses=aligned.poses)
+    poses = align_reference_free(bench.engine, g.labels, g.images, start, k, bench.refinement, bench.tick)
+    return replace(g, references=_published(bench, g.labels, g.images, poses, k), poses=poses)
 
 
 def prove_members(bench: Bench, generation: Generation) -> Generation:
     """Return the generation with its members tested: every class aligned several times from random starts.
 
-    The repeated alignments of all classes are one batch: row j·n + i is image i in alignment j.
+    The repeated alignments of all classes are one batch: row j·n + i is image i in alignment j, and its class stands
+    beside the same class in the other alignments, so that images which are read once may serve them all.
     """
     g, s = generation, bench.settings
     n, k, repeats = len(g.images), len(g.references), s.stab_ali
     draw = stream(s.rand_seed, "stability", g.main, g.number, g.round)
     start = randomised(np.tile(g.poses.offset_px(), (repeats, 1)), draw)
-    labels = np.tile(g.labels, repeats) + np.repeat(np.arange(repeats) * k, n)
-    aligned = align_reference_free(
+    labels = np.tile(g.labels * repeats, repeats) + np.repeat(np.arange(repeats), n)
+    poses = align_reference_free(
         bench.engine, labels, np.tile(g.images, repeats), start, repeats * k, bench.refinement, bench.tick
     )
-    runs = [aligned.poses[j * n : (j + 1) * n] for j in range(repeats)]
+    runs = [poses[j * n : (j + 1) * n] for j in range(repeats)]
     found = find_stable(runs, g.labels, radius_px=s.target_radius, threshold_px=s.thld_err)
-    members = np.where(found.stable, g.labels, -1)
-    averages = tangent_lowpass(class_means(bench.engine, members, g.images, found.poses, k), s.FH, s.FF)
-    hollow = np.bincount(g.labels[found.stable], minlength=k) == 0
-    averages[hollow] = aligned.averages[(repeats - 1) * k :][hollow]
+    hollow = (np.bincount(g.labels[found.stable], minlength=k) == 0)[g.labels]
+    shown = found.poses.replaced(np.flatnonzero(hollow), runs[-1][hollow])
+    averages = _published(bench, np.where(found.stable | hollow, g.labels, -1), g.images, shown, k)
     return replace(
         g,
         references=averages,
@@ -240,6 +240,11 @@ def prove_members(bench: Bench, generation: Generation) -> Generation:
         stable=found.stable,
         pixel_error_px=found.pixel_error_px,
     )
+
+
+def _published(bench: Bench, labels: Indices, images: Indices, poses: Poses, k: int) -> Images:
+    """Return class averages as they leave a round: resampled with care, low-passed."""
+    return tangent_lowpass(class_means(bench.engine, labels, images, poses, k), bench.settings.FH, bench.settings.FF)
 
 
 def agreement_of(new: Generation, old: Generation) -> float:

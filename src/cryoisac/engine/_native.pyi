@@ -24,6 +24,20 @@ class Search:
         mirror: bool,
     ) -> Search: ...
 
+class RingSums:
+    def __init__(self, instructions: str, search: Search, box: int, furthest: int, threads: int) -> None: ...
+    def total(
+        self,
+        stack: Float32,
+        order: Int64,
+        bounds: Int64,
+        images: Int64,
+        offsets: Float64,
+        turns: Float64,
+        mirror: npt.NDArray[np.uint8],
+        out: Float64,
+    ) -> None: ...
+
 class Engine:
     def __init__(self, instructions: str) -> None: ...
     def score(

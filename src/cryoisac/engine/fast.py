@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from cryoisac.engine import _native, shifted
 from cryoisac.engine.contract import Images, Indices, Match, Offsets, Search, found_poses, room_px
-from cryoisac.engine.radial import radial_basis
+from cryoisac.engine.radial import RadialBasis, plain_basis, radial_basis
 from cryoisac.engine.reference import angle_stride
 from cryoisac.ops.polar import Rings
 
@@ -15,6 +15,7 @@ Float32 = npt.NDArray[np.float32]
 ROOM_BYTES = 200  # limits and moves of a row, in float64 while they are worked out
 MOMENT_COPIES = 20  # sums over groups of references, and what the decomposition holds
 LANE_BYTES = 64
+FEW_IMAGES = 256  # in a stack: to make a basis would take longer than it saves
 
 
 def moment_bytes(rings: Rings) -> int:
@@ -62,6 +63,8 @@ class Workplace:
 class Prepared:
     """References ready for a search: their radial basis, and their coefficients in it at every shift.
 
+    A stack of few images is not worth a basis: all coefficients are kept, and all angles.
+
     Parameters
     ----------
     references : ndarray, shape (k, h, h), float32
@@ -80,10 +83,8 @@ class Prepared:
         box, (nx, ny) = place.stack.shape[1], shifted.trial_reach(search)
         self._kernels = _native.FastSearch(place.instructions, native_search, box, nx, ny, place.threads)
         own = np.ascontiguousarray(references, dtype=np.float32)
-        longest, r = self._rings.longest, len(self._rings.radii)
-        moments = np.empty((longest // 2 + 1, r, r))
-        self._kernels.moments(own, moments)
-        self.basis = radial_basis(moments, self._rings)
+        longest = self._rings.longest
+        self.basis = plain_basis(self._rings) if len(place.stack) <= FEW_IMAGES else self._short_basis(own)
         stride = angle_stride(search, longest)
         discrete = search.angle_step_deg > 0
         basis = self.basis
@@ -99,6 +100,12 @@ class Prepared:
         )
         self._panel = np.empty(self._kernels.panel_size(self._basis, self._count), dtype=np.float32)
         self._kernels.prepare(self._basis, own, self._panel)
+
+    def _short_basis(self, references: Images) -> RadialBasis:
+        r = len(self._rings.radii)
+        moments = np.empty((self._rings.longest // 2 + 1, r, r))
+        self._kernels.moments(references, moments)
+        return radial_basis(moments, self._rings)
 
     def score(self, images: Indices, offsets_px: Offsets) -> Images:
         """Return the best correlation of each row with each reference, shape (m, k)."""

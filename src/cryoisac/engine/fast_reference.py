@@ -20,6 +20,8 @@ from cryoisac.engine.contract import (
     room_px,
 )
 from cryoisac.engine.reference import ReferenceEngine, peak, refine
+from cryoisac.engine.ring_total import pixels_of_rings, ring_sums
+from cryoisac.model.poses import Poses
 from cryoisac.ops import polar
 from cryoisac.ops.polar import Complex, Float, Rings
 
@@ -34,7 +36,7 @@ class _Trial:
 
 
 class FastReferenceEngine(ReferenceEngine):
-    """The definition of ``NativeEngine`` in fast mode; images and sums as in ``ReferenceEngine``.
+    """The definition of ``NativeEngine`` in fast mode; images and ``total`` as in ``ReferenceEngine``.
 
     Notes
     -----
@@ -70,6 +72,12 @@ class FastReferenceEngine(ReferenceEngine):
             shifted.moves_px(angle, shift, best.mirror), room_px(offsets_px, self.shape[1], search.last_ring)
         )
         return Match(poses=found_poses(offsets_px, moves, angle, best.mirror), score=best.score.astype(np.float32))
+
+    def quick_total(self, labels: Indices, images: Indices, poses: Poses, k: int) -> npt.NDArray[np.float64]:
+        """Return the sum over each class of its images by ring coefficients; see ``ring_total``."""
+        check_rows(self.shape, images, poses.shift_px)
+        check_labels(labels, len(images), k, least=-1)
+        return pixels_of_rings(ring_sums(self._images[images], labels, poses, k), self.shape[1])
 
     def _rows(self, references: Images, images: Indices, offsets_px: Offsets, search: Search) -> tuple[Rings, Complex]:
         """Return the rings of a search, and the spectra of rows at their offsets."""

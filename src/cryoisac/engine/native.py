@@ -22,6 +22,7 @@ from cryoisac.engine.contract import (
 )
 from cryoisac.engine.fast import ROOM_BYTES, Prepared, Workplace, fast_bytes, moment_bytes
 from cryoisac.engine.reference import angle_stride
+from cryoisac.engine.ring_sums import RingSums, ring_bytes
 from cryoisac.errors import DataError, SettingError
 from cryoisac.model.poses import Poses
 from cryoisac.ops.polar import Rings
@@ -101,6 +102,10 @@ class NativeEngine:
         return n, h, w
 
     @cached_property
+    def _ring_sums(self) -> RingSums:
+        return RingSums(self.shape[1], instructions=self._instructions, threads=self._threads)
+
+    @cached_property
     def _means(self) -> npt.NDArray[np.float32]:
         """Mean of each image, taken off before rings are normalised so that float32 sums stay exact."""
         means: npt.NDArray[np.float64] = self._images.mean(axis=(1, 2), dtype=np.float64)
@@ -112,6 +117,7 @@ class NativeEngine:
         spectra = references * 2 * SAMPLE_BYTES * sum(rings.lengths)
         if self._fast:
             spectra = fast_bytes(rings, references, search) + self._threads * moment_bytes(rings) + rows * ROOM_BYTES
+            spectra = max(spectra, ring_bytes(self.shape[1], references, self._threads))
         sums = references * 8 * self.shape[1] * self.shape[2]
         return spectra + sums + rows * (ROW_BYTES + 4 * references) + self._threads * THREAD_BYTES
 
@@ -189,6 +195,14 @@ class NativeEngine:
         rows = np.ascontiguousarray(images, dtype=np.int64)
         self._kernels.total(self._images, order, bounds, rows, self._placements(poses), sums, self._threads)
         return sums
+
+    def quick_total(self, labels: Indices, images: Indices, poses: Poses, k: int) -> npt.NDArray[np.float64]:
+        """Return class sums for use inside a loop, (k, h, w): in fast mode by ring coefficients; see ``Engine``."""
+        if not self._fast:
+            return self.total(labels, images, poses, k)
+        check_rows(self.shape, images, poses.shift_px)
+        check_labels(labels, len(images), k, least=-1)
+        return self._ring_sums.total(self._images, labels, images, poses, k)
 
     def warp(self, images: Indices, poses: Poses) -> Images:
         """Return the images of rows under their poses, shape (m, h, w): what ``total`` adds up."""

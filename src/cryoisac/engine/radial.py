@@ -1,5 +1,6 @@
 """A short radial basis for the angular orders of references, so that products run over few coefficients."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +98,14 @@ def radial_basis(
     beyond = np.cumsum(energy[::-1])[::-1] - energy  # of each order: the energy above it
     main_order = int(np.argmax(beyond <= COARSE_LOSS * total))
     return _packed({k: functions[k] for k in sorted(functions)}, rings, main_order)
+
+
+@functools.cache
+def plain_basis(rings: Rings) -> RadialBasis:
+    """Return the basis that loses nothing: a function for every ring that has an order."""
+    lengths, unit = np.array(rings.lengths), np.eye(len(rings.radii))
+    orders = range(rings.longest // 2 + 1)
+    return _packed({k: unit[lengths >= 2 * k] for k in orders}, rings, rings.longest // 2)
 
 
 def _threshold(values: Float, loss: float) -> float:

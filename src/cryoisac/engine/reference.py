@@ -106,6 +106,10 @@ class ReferenceEngine:
             np.add.at(result, labels[rows], rotate_shift(self._images[images[rows]], poses[rows]))
         return result
 
+    def quick_total(self, labels: Indices, images: Indices, poses: Poses, k: int) -> npt.NDArray[np.float64]:
+        """Return the same as ``total``."""
+        return self.total(labels, images, poses, k)
+
     def _prepare(
         self, references: Images, images: Indices, offsets_px: Offsets, search: Search
     ) -> tuple[Rings, Complex]:

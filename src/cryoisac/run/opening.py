@@ -83,7 +83,7 @@ class Run:
 
     def make_engine(self, images: Images) -> Engine:
         """Return the engine that holds ``images``."""
-        return NativeEngine(images, threads=self.threads)
+        return NativeEngine(images, threads=self.threads, mode=self.plan.settings.search)
 
 
 def finished_before(directory: RunDirectory, path: Path, settings: Isac) -> dict[str, Any] | None:

@@ -12,15 +12,20 @@ import numpy as np
 from cryoisac.align import prealignment
 from cryoisac.cluster.generation import cutoffs, search_of
 from cryoisac.engine.contract import Engine, Images, Indices
+from cryoisac.engine.fast import fast_bytes
+from cryoisac.engine.ring_sums import ring_bytes
 from cryoisac.errors import DataError, SettingError
 from cryoisac.model.particles import Particles
+from cryoisac.model.poses import Poses
+from cryoisac.ops.filters import tangent_lowpass
+from cryoisac.ops.polar import Rings
 from cryoisac.ops.radius import radius_of, sums_of
 from cryoisac.run.checks import check_enough
 from cryoisac.run.working_stack import Geometry, blocks, over
 from cryoisac.settings import Isac
 
 RADIUS_SAMPLE = 2000
-PROBE_IMAGES = 96
+PROBE_IMAGES = 320  # more than a stack that the fast search treats otherwise
 PROBE_REFERENCES = 8
 FEWEST_PER_CLASS = 50
 MOST_CLASSES = 200
@@ -149,9 +154,14 @@ def _check_radius(geometry: Geometry, settings: Isac) -> None:
 
 
 def _memory_bytes(n: int, k: int, geometry: Geometry, settings: Isac) -> int:
-    """Return the most memory taken at once: images, score tables, rows and averages of the stability test."""
+    """Return the most memory taken at once: images, scores, and rows, averages and references of a stability test."""
     pixels, scores, rows = n * geometry.target_box_px**2 * 4, n * k * (4 + 8), n * settings.stab_ali * 200
-    averages = k * settings.stab_ali * geometry.target_box_px**2 * (4 + 8)
+    aligned = k * settings.stab_ali
+    averages = aligned * geometry.target_box_px**2 * (4 + 8)
+    if settings.search == "fast":
+        search = search_of(settings)
+        rings = Rings.between(search.first_ring, search.last_ring, search.ring_step)
+        averages += max(fast_bytes(rings, aligned, search), ring_bytes(geometry.target_box_px, aligned, 1))
     return int(pixels + scores + rows + averages + (1 << 28))
 
 
@@ -245,14 +255,26 @@ def seconds_a_round(plan: Plan, make_engine: Callable[[Images], Engine]) -> floa
     """
     s, box = plan.settings, plan.geometry.target_box_px
     noise = np.random.default_rng(0).normal(size=(PROBE_IMAGES, box, box)).astype(np.float32)
-    engine, rows = make_engine(noise), np.arange(PROBE_IMAGES)
-    centred, one = np.zeros((PROBE_IMAGES, 2)), np.zeros(PROBE_IMAGES, dtype=np.int64)
-    search = search_of(s)
-    aligning = _seconds(lambda: engine.match(noise[:1], one, rows, centred, search)) / PROBE_IMAGES
-    scoring = _seconds(lambda: engine.score(noise[:PROBE_REFERENCES], rows, centred, search)) / PROBE_IMAGES
-    a_reference = max(scoring - aligning, 0.0) / (PROBE_REFERENCES - 1)
-    kmeans = len(list(cutoffs(s.FL, s.FH))) * plan.images * (2 * aligning + plan.classes * a_reference)
-    return kmeans + plan.images * s.stab_ali * s.maxit * aligning
+    references = tangent_lowpass(noise[:PROBE_REFERENCES], s.FH, s.FF)
+    engine, rows, labels = make_engine(noise), np.arange(PROBE_IMAGES), np.arange(PROBE_IMAGES) % PROBE_REFERENCES
+    centred, search, poses = np.zeros((PROBE_IMAGES, 2)), search_of(s), Poses.identity(PROBE_IMAGES)
+
+    def match(m: int, k: int) -> float:
+        return _seconds(lambda: engine.match(references[:k], labels[:m] % k, rows[:m], centred[:m], search))
+
+    def score(k: int) -> float:
+        return _seconds(lambda: engine.score(references[:k], rows, centred, search)) / PROBE_IMAGES
+
+    least, some, all_rows = match(1, 1), match(1, PROBE_REFERENCES), match(PROBE_IMAGES, PROBE_REFERENCES)
+    a_class = max(some - least, 0.0) / (PROBE_REFERENCES - 1)
+    a_row = max(all_rows - some, 0.0) / PROBE_IMAGES
+    a_row += _seconds(lambda: engine.quick_total(labels, rows, poses, PROBE_REFERENCES)) / PROBE_IMAGES
+    a_reference = max(score(PROBE_REFERENCES) - score(1), 0.0) / (PROBE_REFERENCES - 1)
+    few, eight = make_engine(references), slice(PROBE_REFERENCES)
+    in_frame = _seconds(lambda: few.match(references[:1], labels[eight] * 0, rows[eight], centred[eight], search))
+    kmeans = plan.images * (2 * a_row + plan.classes * a_reference) + s.maxit * in_frame
+    aligning = s.stab_ali * (plan.images * a_row + plan.classes * a_class)
+    return len(list(cutoffs(s.FL, s.FH))) * kmeans + s.maxit * (least + aligning)
 
 
 def _seconds(work: Callable[[], object]) -> float:

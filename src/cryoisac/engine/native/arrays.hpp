@@ -26,4 +26,7 @@ const Kernels* kernels_named(const std::string& name);
 void bind_fast(nanobind::module_& module);
 void bind_stored(nanobind::module_& module);
 
+// Adds sums by rings.
+void bind_rings(nanobind::module_& module);
+
 }  // namespace cryoisac

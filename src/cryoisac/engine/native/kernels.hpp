@@ -92,6 +92,7 @@ struct Placement {
 
 struct FastKernels;
 struct StoredKernels;
+struct RingKernels;
 
 struct Kernels {
   const char* name;
@@ -110,6 +111,7 @@ struct Kernels {
   void (*warp)(const float* image, int box, const Placement&, float* out, double* sum, float* line);
   const FastKernels* fast;
   const StoredKernels* stored;
+  const RingKernels* rings;
 };
 
 namespace baseline { extern const Kernels kernels; }

@@ -186,4 +186,5 @@ NB_MODULE(_native, m) {
       .def("warp", &Engine::warp, free);
   bind_fast(m);
   bind_stored(m);
+  bind_rings(m);
 }

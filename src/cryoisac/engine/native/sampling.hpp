@@ -69,11 +69,10 @@ int split(double at, float* gap) {
 
 int clamp(int i, int low, int high) { return i < low ? low : i < high ? i : high; }
 
-// Pixels around the lanes' centres, side by side; outside an image its nearest pixel. Gaps: 1 - fraction of centres.
-void fill_region(const Plan& plan, const Lanes& lanes, double phase_x, double phase_y, Floats* region, Floats* gap_x,
-                 Floats* gap_y) {
+// The windows of the lanes' centres. Gaps: 1 - fraction of centres.
+void place_windows(const Plan& plan, const Lanes& lanes, double phase_x, double phase_y, Window* windows, Floats* gap_x,
+                   Floats* gap_y) {
   const int n = plan.box, width = plan.x.side;
-  Window windows[kLanes];
   for (int lane = 0; lane < kLanes; ++lane) {
     float gap[2];
     const int x = split(lanes.centre_x[lane] + phase_x, &gap[0]) - plan.last_radius + plan.x.lowest;
@@ -83,15 +82,28 @@ void fill_region(const Plan& plan, const Lanes& lanes, double phase_x, double ph
     const int from = clamp(-x, 0, width);
     windows[lane] = {lanes.image[lane], lanes.mean[lane], x, y, from, clamp(n - x, from, width)};
   }
+}
+
+// One line of the windows, side by side; outside an image its nearest pixel.
+void fill_line(const Plan& plan, const Window* windows, int v, Floats* to) {
+  const int n = plan.box, width = plan.x.side;
+  float* out = reinterpret_cast<float*>(to);
+  for (int lane = 0; lane < kLanes; ++lane, ++out) {
+    const Window& w = windows[lane];
+    const float* line = w.image + static_cast<std::ptrdiff_t>(clamp(w.y + v, 0, n - 1)) * n;
+    for (int u = 0; u < w.from; ++u) out[u * kLanes] = line[0] - w.mean;
+    for (int u = w.from; u < w.to; ++u) out[u * kLanes] = line[w.x + u] - w.mean;
+    for (int u = w.to; u < width; ++u) out[u * kLanes] = line[n - 1] - w.mean;
+  }
+}
+
+// Pixels around the lanes' centres.
+void fill_region(const Plan& plan, const Lanes& lanes, double phase_x, double phase_y, Floats* region, Floats* gap_x,
+                 Floats* gap_y) {
+  Window windows[kLanes];
+  place_windows(plan, lanes, phase_x, phase_y, windows, gap_x, gap_y);
   for (int v = 0; v < plan.y.side; ++v) {
-    float* out = reinterpret_cast<float*>(region + static_cast<std::ptrdiff_t>(v) * width);
-    for (int lane = 0; lane < kLanes; ++lane, ++out) {
-      const Window& w = windows[lane];
-      const float* line = w.image + static_cast<std::ptrdiff_t>(clamp(w.y + v, 0, n - 1)) * n;
-      for (int u = 0; u < w.from; ++u) out[u * kLanes] = line[0] - w.mean;
-      for (int u = w.from; u < w.to; ++u) out[u * kLanes] = line[w.x + u] - w.mean;
-      for (int u = w.to; u < width; ++u) out[u * kLanes] = line[n - 1] - w.mean;
-    }
+    fill_line(plan, windows, v, region + static_cast<std::ptrdiff_t>(v) * plan.x.side);
   }
 }
 

@@ -9,6 +9,7 @@
 #include "kernels.hpp"
 #include "lanes.hpp"
 #include "peaks.hpp"
+#include "rings.hpp"
 #include "sampling.hpp"
 #include "stored.hpp"
 
@@ -196,6 +197,6 @@ extern void warp(const float*, int, const Placement&, float*, double*, float*);
 #define NAME_OF(variant) #variant
 #define NAME(variant) NAME_OF(variant)
 extern const Kernels kernels = {NAME(VARIANT), kLanes, scratch_bytes, prepare, score, match, warp,
-                                &fast_kernels, &stored_kernels};
+                                &fast_kernels, &stored_kernels, &ring_kernels};
 
 }  // namespace cryoisac::VARIANT
