@@ -24,15 +24,15 @@ from typing import Any
 CASES: dict[str, dict[str, list[str]]] = {
     "easy": {
         "simulate": ["--views", "10", "--per-view", "60", "--box", "64", "--snr", "0.3", "--max-shift", "2"],
-        "isac": ["--radius", "27", "--img-per-grp", "60", "--minimum-grp-size", "18"],
+        "isac": ["--method", "isac2", "--radius", "27", "--img-per-grp", "60", "--minimum-grp-size", "18"],
     },
     "middle": {
         "simulate": ["--views", "25", "--per-view", "80", "--box", "90", "--snr", "0.1", "--max-shift", "3", "--ctf"],
-        "isac": ["--ctf", "--img-per-grp", "80"],
+        "isac": ["--method", "isac2", "--ctf", "--img-per-grp", "80"],
     },
     "hard": {
         "simulate": ["--views", "50", "--per-view", "100", "--box", "90", "--snr", "0.1", "--max-shift", "3", "--ctf"],
-        "isac": ["--ctf", "--img-per-grp", "100"],
+        "isac": ["--method", "isac2", "--ctf", "--img-per-grp", "100"],
     },
 }
 

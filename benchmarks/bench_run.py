@@ -129,7 +129,7 @@ def one_round(stack: Any, k: int, threads: int) -> dict[str, float]:
     settings = Isac(method="isac2", **size, FL=0.3, FH=0.3, maxit=2, stab_ali=2)
 
     def make_engine(images: Any) -> NativeEngine:
-        return NativeEngine(images, threads=threads)
+        return NativeEngine(images, threads=threads, mode=settings.search)
 
     bench = rounds.Bench(
         engine=make_engine(stack), make_engine=make_engine, settings=settings, comm=Serial(), tick=lambda what: None
