@@ -36,6 +36,20 @@ static inline void four(Complex& a, Complex& b, Complex& c, Complex& d) {
   d = odd - cross;
 }
 
+// Eight points, in order.
+template <int Sign>
+static inline void eight(Complex* z) {
+  constexpr float kHalf = 0.70710678f;
+  Complex even[4], odd[4];
+  for (int m = 0; m < 4; ++m) even[m] = z[m] + z[m + 4], odd[m] = z[m] - z[m + 4];
+  odd[1] = turn<Sign>(odd[1], kHalf, kHalf);
+  odd[2] = quarter<Sign>(odd[2]);
+  odd[3] = turn<Sign>(odd[3], -kHalf, kHalf);
+  four<Sign>(even[0], even[1], even[2], even[3]);
+  four<Sign>(odd[0], odd[1], odd[2], odd[3]);
+  for (int m = 0; m < 4; ++m) z[2 * m] = even[m], z[2 * m + 1] = odd[m];
+}
+
 static inline int log2_of(int size) { return 31 - __builtin_clz(static_cast<unsigned>(size)); }
 
 template <int Sign>
@@ -77,20 +91,29 @@ static inline void transform(Complex* z, int n, const Plan& plan) {
   }
 }
 
-// The inverse transform of n points, of which only the largest real and imaginary parts are kept.
+// The larger real and imaginary parts of two values.
+static inline Complex larger(Complex a, Complex b) { return {larger(a.re, b.re), larger(a.im, b.im)}; }
+
+// The inverse transform of n points, at least 2, of which only the largest real and imaginary parts are kept.
 static inline Complex transform_largest(Complex* z, int n, const Plan& plan) {
-  const int last = stages<1>(z, n, plan);
+  int last = n;
+  for (; last > 8; last /= 4) stage<1>(z, n, last, plan.twiddles[log2_of(last)]);
   Complex top = {all(-__builtin_inff()), all(-__builtin_inff())};
-  for (int p = 0; p < n; p += last) {
-    Complex a = z[p], b = z[p + 1], c = a, d = b;
-    if (last == 4) {
-      c = z[p + 2], d = z[p + 3];
+  for (Complex* block = z; block < z + n; block += last) {
+    if (last == 8) {
+      Complex v[8];
+      for (int i = 0; i < 8; ++i) v[i] = block[i];
+      eight<1>(v);
+      const Complex low = larger(larger(v[0], v[1]), larger(v[2], v[3]));
+      const Complex high = larger(larger(v[4], v[5]), larger(v[6], v[7]));
+      top = larger(top, larger(low, high));
+    } else if (last == 4) {
+      Complex a = block[0], b = block[1], c = block[2], d = block[3];
       four<1>(a, b, c, d);
+      top = larger(top, larger(larger(a, b), larger(c, d)));
     } else {
-      c = a + b, d = a - b, a = c, b = d;
+      top = larger(top, larger(block[0] + block[1], block[0] - block[1]));
     }
-    top.re = larger(top.re, larger(larger(a.re, b.re), larger(c.re, d.re)));
-    top.im = larger(top.im, larger(larger(a.im, b.im), larger(c.im, d.im)));
   }
   return top;
 }

@@ -11,24 +11,15 @@ namespace {
 // The first pass, by 8, of an inverse transform of n points that are taken from where ``source`` says; what is left are
 // eight transforms of n / 8 points side by side.
 void eighths(const Complex* points, const int* source, int n, const float* turns, int apart, Complex* out) {
-  constexpr float kHalf = 0.70710678f;
   const int q = n / 8;
   for (int j = 0; j < q; ++j) {
-    Complex even[4], odd[4];
-    for (int m = 0; m < 4; ++m) {
-      const Complex a = points[source[j + m * q]], b = points[source[j + (m + 4) * q]];
-      even[m] = a + b;
-      odd[m] = a - b;
-    }
-    odd[1] = turn<1>(odd[1], kHalf, kHalf);
-    odd[2] = quarter<1>(odd[2]);
-    odd[3] = turn<1>(odd[3], -kHalf, kHalf);
-    four<1>(even[0], even[1], even[2], even[3]);
-    four<1>(odd[0], odd[1], odd[2], odd[3]);
-    out[j] = even[0];
+    Complex z[8];
+    for (int m = 0; m < 8; ++m) z[m] = points[source[j + m * q]];
+    eight<1>(z);
+    out[j] = z[0];
     for (int m = 1; m < 8; ++m) {
       const float* w = turns + 2 * static_cast<std::ptrdiff_t>(j) * m * apart;
-      out[j + m * q] = turn<1>(m % 2 ? odd[m / 2] : even[m / 2], w[0], w[1]);
+      out[j + m * q] = turn<1>(z[m], w[0], w[1]);
     }
   }
 }

@@ -133,8 +133,7 @@ Complex largest_anywhere(const Plan& plan, const Basis& basis, const Complex* pr
   eighths(product, basis.source, n, basis.turns, plan.longest / n, curve);
   Complex top = transform_largest(curve, part, plan);
   for (int p = 1; p < 8; ++p) {
-    const Complex other = transform_largest(curve + p * part, part, plan);
-    top = {larger(top.re, other.re), larger(top.im, other.im)};
+    top = larger(top, transform_largest(curve + p * part, part, plan));
   }
   return top;
 }
@@ -162,30 +161,48 @@ struct Best {
 
 Best none_yet(const Shifts& shifts) { return {all(-__builtin_inff()), all(shifts.count / 2)}; }
 
+// Spectra of correlations with Tile shifts of a reference; of the lanes that one of them betters, keeps the spectra.
+template <int Tile>
+void search_tile(const Plan& plan, const Basis& basis, const Shifts& shifts, const Block& block, const float* panel,
+                 int first, Ints lanes, const ShiftScratch& scratch, Best* best) {
+  const std::ptrdiff_t apart = 2 * static_cast<std::ptrdiff_t>(basis.coefficients);
+  const int size = product_size(basis);
+  const float* panels[Tile];
+  for (int t = 0; t < Tile; ++t) panels[t] = panel + (first + t) * apart;
+  multiply<Tile>(basis, block.coefficients, panels, scratch.products);
+  Ints winner = all(-1);
+  for (int t = 0; t < Tile; ++t) {
+    const int s = first + t;
+    const Floats value = block.scale * largest(plan, basis, scratch.products + t * size, block.room, shifts.at[2 * s],
+                                               shifts.at[2 * s + 1], scratch.curve);
+    const Ints better = lanes & (value >= best->score);
+    best->score = better ? value : best->score;
+    winner = better ? all(t) : winner;
+  }
+  if (!any(winner >= 0)) return;
+  best->shift = winner >= 0 ? first + winner : best->shift;
+  for (int i = 0; i < 2 * basis.orders; ++i) {
+    Complex kept = scratch.best[i];
+    for (int t = 0; t < Tile; ++t) {
+      const Complex product = scratch.products[t * size + i];
+      kept = {winner == t ? product.re : kept.re, winner == t ? product.im : kept.im};
+    }
+    scratch.best[i] = kept;
+  }
+}
+
 // Searches the shifts of one reference for some lanes; leaves the spectra of their best in scratch.best.
 void search_shifts(const Plan& plan, const Basis& basis, const Shifts& shifts, const Block& block, const float* panel,
                    Ints lanes, const ShiftScratch& scratch, Best* best) {
-  const std::ptrdiff_t apart = 2 * static_cast<std::ptrdiff_t>(basis.coefficients);
-  Complex* kept = scratch.best;
-  for (int s = 0; s < shifts.count;) {
-    const int tile = shifts.count - s >= kTile ? kTile : 1;
-    const float* panels[kTile];
-    for (int t = 0; t < tile; ++t) panels[t] = panel + (s + t) * apart;
-    if (tile == kTile) multiply<kTile>(basis, block.coefficients, panels, scratch.products);
-    else multiply<1>(basis, block.coefficients, panels, scratch.products);
-    for (int t = 0; t < tile; ++t, ++s) {
-      const Complex* product = scratch.products + t * product_size(basis);
-      const Floats value = block.scale * largest(plan, basis, product, block.room, shifts.at[2 * s],
-                                                 shifts.at[2 * s + 1], scratch.curve);
-      const Ints better = lanes & (value >= best->score);
-      if (!any(better)) continue;
-      best->score = better ? value : best->score;
-      best->shift = better ? all(s) : best->shift;
-      for (int i = 0; i < 2 * basis.orders; ++i) {
-        kept[i] = {better ? product[i].re : kept[i].re, better ? product[i].im : kept[i].im};
-      }
+  int s = 0;
+  const auto search = [&]<int Tile>() {
+    for (; s + Tile <= shifts.count; s += Tile) {
+      search_tile<Tile>(plan, basis, shifts, block, panel, s, lanes, scratch, best);
     }
-  }
+  };
+  search.template operator()<kTile>();
+  search.template operator()<kTile / 2>();
+  search.template operator()<1>();
 }
 
 // The peak at the best shifts, over all angles of the longest ring; its curve is left in scratch.curve.
