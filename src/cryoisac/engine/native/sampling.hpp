@@ -4,6 +4,7 @@
 #include "fourier.hpp"
 #include "kernels.hpp"
 #include "lanes.hpp"
+#include "transpose.hpp"
 #include "spectra.hpp"
 
 namespace cryoisac::VARIANT {
@@ -84,17 +85,40 @@ void place_windows(const Plan& plan, const Lanes& lanes, double phase_x, double 
   }
 }
 
-// One line of the windows, side by side; outside an image its nearest pixel.
-void fill_line(const Plan& plan, const Window* windows, int v, Floats* to) {
-  const int n = plan.box, width = plan.x.side;
-  float* out = reinterpret_cast<float*>(to);
-  for (int lane = 0; lane < kLanes; ++lane, ++out) {
+// Columns [from, to) of one line of the windows, side by side.
+void fill_columns(const Window* windows, const float* const* lines, int n, int from, int to, Floats* out) {
+  for (int lane = 0; lane < kLanes; ++lane) {
     const Window& w = windows[lane];
-    const float* line = w.image + static_cast<std::ptrdiff_t>(clamp(w.y + v, 0, n - 1)) * n;
-    for (int u = 0; u < w.from; ++u) out[u * kLanes] = line[0] - w.mean;
-    for (int u = w.from; u < w.to; ++u) out[u * kLanes] = line[w.x + u] - w.mean;
-    for (int u = w.to; u < width; ++u) out[u * kLanes] = line[n - 1] - w.mean;
+    float* at = reinterpret_cast<float*>(out) + lane;
+    int u = from;
+    for (; u < to && u < w.from; ++u) at[u * kLanes] = lines[lane][0] - w.mean;
+    for (; u < to && u < w.to; ++u) at[u * kLanes] = lines[lane][w.x + u] - w.mean;
+    for (; u < to; ++u) at[u * kLanes] = lines[lane][n - 1] - w.mean;
   }
+}
+
+// One line of the windows, side by side; outside an image its nearest pixel. Where every window has pixels of its own,
+// as many columns at a time as there are lanes.
+void fill_line(const Plan& plan, const Window* windows, int v, Floats* out) {
+  const int n = plan.box, width = plan.x.side;
+  const float* lines[kLanes];
+  int from = 0, to = width;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const Window& w = windows[lane];
+    lines[lane] = w.image + static_cast<std::ptrdiff_t>(clamp(w.y + v, 0, n - 1)) * n;
+    from = w.from > from ? w.from : from;
+    to = w.to < to ? w.to : to;
+  }
+  int u = from;
+  for (; u + kLanes <= to; u += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      __builtin_memcpy(out + u + lane, lines[lane] + windows[lane].x + u, sizeof(Floats));
+      out[u + lane] -= windows[lane].mean;
+    }
+    transpose(out + u);
+  }
+  fill_columns(windows, lines, n, 0, u > from ? from : u, out);
+  fill_columns(windows, lines, n, u, width, out);
 }
 
 // Pixels around the lanes' centres.
