@@ -39,8 +39,8 @@ def final_prior(bench: LikelihoodBench, partition: Partition) -> Prior:
     labels = np.where(partition.labels >= 0, 2 * partition.labels + half, -1)
     sums = class_sums(bench.engine, labels, rows, partition.poses, 2 * k)
     whole = sums.sizes.reshape(-1, 2).min(axis=1) > 0
-    denominator = np.maximum(sums.denominator.reshape(k, 2, -1), 1e-6)
-    raw = sums.numerator.reshape(k, 2, -1) / np.repeat(denominator, rings.lengths, axis=2)
+    denominator = np.maximum(sums.denominator.reshape(k, 2, len(rings.radii)), 1e-6)
+    raw = sums.numerator.reshape(k, 2, sum(rings.lengths)) / np.repeat(denominator, rings.lengths, axis=2)
     both, either = ring_power(raw[:, 0] + raw[:, 1], rings), ring_power(raw[:, 0] - raw[:, 1], rings)
     weight = np.sqrt(denominator.prod(axis=1)) * whole[:, None]
     shared = (weight * (both - either) / 4).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-9)

@@ -16,6 +16,7 @@ from cryoisac.model.poses import Poses
 from cryoisac.ops.hartley import ring_power
 from cryoisac.ops.polar import Float, Rings
 
+FAR = 4.0
 LEAST_SIGNAL = 1e-3  # of the noise in one image: power that counts as none
 
 
@@ -57,7 +58,8 @@ class Sums:
 def estimate_prior(images: RingImages, share: float) -> Prior:
     r"""Return the prior that the images themselves suggest.
 
-    Of what a ring of C x holds on average, :math:`C^4 P + C^2 f`, the noise is taken off.
+    Of what a ring of C x holds on average, :math:`C^4 P + C^2 f`, the noise is taken off; images of unusual power, as ice
+    and edges have, are left out.
 
     Parameters
     ----------
@@ -67,10 +69,18 @@ def estimate_prior(images: RingImages, share: float) -> Prior:
         Share f of the noise that their mask lets through.
     """
     blocks = range(0, len(images), 4096)
-    power = sum(ring_power(images.samples[i : i + 4096], images.rings).sum(axis=0) for i in blocks)
-    ctf2, ctf4 = (images.ctf2.astype(np.float64) ** p for p in (1, 2))
-    signal = (power - share * ctf2.sum(axis=0)) / np.maximum(ctf4.sum(axis=0), 1e-9)
+    power = np.concatenate([ring_power(images.samples[i : i + 4096], images.rings) for i in blocks])
+    usual = ~unusual(power @ np.array(images.rings.radii))
+    ctf2, ctf4 = (images.ctf2[usual].astype(np.float64) ** p for p in (1, 2))
+    signal = (power[usual].sum(axis=0) - share * ctf2.sum(axis=0)) / np.maximum(ctf4.sum(axis=0), 1e-9)
     return Prior(signal=np.maximum(signal, LEAST_SIGNAL * share), share=share)
+
+
+def unusual(values: Float) -> npt.NDArray[np.bool_]:
+    """Return which values lie more than ``FAR`` standard deviations from the median, judged by the quartiles."""
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+    far: npt.NDArray[np.bool_] = np.abs(values - middle) > FAR * (high - low) / 1.349
+    return far
 
 
 def class_sums(engine: LikelihoodEngine, labels: Indices, images: Indices, poses: Poses, k: int) -> Sums:

@@ -7,7 +7,7 @@ from cryoisac.model.ctf import CtfParameters
 from cryoisac.ops.ctf import ctf_at
 from cryoisac.ops.fourier import Images
 from cryoisac.ops.hartley import Float32, RingTransform, ring_power
-from cryoisac.ops.masks import circle, shift_and_scale, squared_radius, statistics
+from cryoisac.ops.masks import circle, squared_radius
 from cryoisac.ops.polar import Float, Rings
 from cryoisac.ops.spectra import rotational_power
 
@@ -22,10 +22,20 @@ def soft_disc(radius_px: float, box_px: int) -> Float:
 
 
 def standard_background(images: Images, radius_px: float) -> Images:
-    """Return images whose pixels outside a radius have mean 0 and standard deviation 1; constant ones become 0."""
-    background = statistics(images, circle(radius_px, images.shape[-1]), inside=False)
-    scale = np.divide(1.0, background.sigma, out=np.zeros_like(background.sigma), where=background.sigma > 0)
-    return shift_and_scale(images, background.mean, scale)
+    """Return images less the plane that fits their pixels outside a radius, which then have unit variance.
+
+    Constant images become 0.
+    """
+    n, side = len(images), images.shape[-1]
+    outside = ~circle(radius_px, side).ravel()
+    line = np.arange(side) - side // 2
+    plane = np.stack((np.ones(side * side), np.tile(line, side), np.repeat(line, side)), axis=-1)
+    pixels = images.reshape(n, -1).astype(np.float64)
+    pixels -= (pixels[:, outside] @ np.linalg.pinv(plane[outside]).T) @ plane.T
+    deviation = np.sqrt((pixels[:, outside] ** 2).mean(axis=1))
+    varies = deviation > 1e-6 * np.abs(images).reshape(n, -1).max(axis=1, initial=0.0)
+    scale = np.divide(1.0, deviation, out=np.zeros(n), where=varies)
+    return (pixels * scale[:, None]).astype(np.float32).reshape(images.shape)
 
 
 def background_power(images: Images, radius_px: float) -> Float:

@@ -18,7 +18,7 @@ from cryoisac.ops.whiten import EDGE_PX, Whitening, background_power, standard_b
 from cryoisac.run.working_stack import Geometry, Preparation, over
 
 BLOCK = 256  # images transformed at once
-FIRST_RING = 1
+FIRST_RING = 2  # the innermost holds little of a particle, and the background's slopes
 CLEARANCE_PX = 2.0  # between the particle and what counts as background
 
 
