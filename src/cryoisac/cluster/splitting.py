@@ -11,7 +11,7 @@ the two best halves of n equal images too, by about
 
 with F the independent coefficients that count, p the share of the smaller half and z_p the normal quantile: the largest
 eigenvalue of a noise covariance (Marchenko & Pastur) and the variance between the parts of a normal distribution that
-is cut in two. Two classes are two views where w exceeds ``MARGIN`` times w_0.
+is cut in two. A class is split where w exceeds ``SPLIT_MARGIN`` times w_0, and two are merged where it is below ``MERGE_MARGIN`` times.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,8 @@ from cryoisac.engine.likelihood import Float32, LikelihoodEngine, PoseSearch, Ri
 from cryoisac.model.poses import Poses
 from cryoisac.ops.polar import Float
 
-MARGIN = 2.0  # in simulations at SNR 0.05 to 0.3 halves of one view reach 1.0, two views 3.3 and more
+SPLIT_MARGIN = 2.0  # in simulations at SNR 0.05 to 0.3 halves of one view reach 1.0, two views 3.3 and more
+MERGE_MARGIN = 1.2  # lower, so that neighbours in a continuum of views, which chance nearly explains, stay apart
 SMALLEST_HALF = 20  # images: averages of fewer fall apart by their noise
 HALVING_PASSES = 5
 SEED_SHARE = 0.25  # of a class's members: each of the two averages that a halving starts from
@@ -201,7 +202,7 @@ def split(
     stick = yardstick(bench, sums, search)
     gain = separations(bench, stick, 2 * able, 2 * able + 1, search)
     expected = chance_gain(sizes[able, 0], sizes[able, 1], stick.coefficients)
-    chosen = able[gain > MARGIN * expected]
+    chosen = able[gain > SPLIT_MARGIN * expected]
     number = np.full(partition.k, -1)
     number[chosen] = partition.k + np.arange(len(chosen))
     moved = number[partition.labels] >= 0
@@ -210,7 +211,7 @@ def split(
     changes = (
         Change(kind="split", first=int(x), second=int(y), gain=float(g), expected=float(e))
         for (x, y), g, e in zip(sizes[able].tolist(), gain, expected, strict=True)
-        if g > MARGIN * e
+        if g > SPLIT_MARGIN * e
     )
     return Partition(
         labels=np.where(second, number[partition.labels], partition.labels),
@@ -248,7 +249,7 @@ def grouped(cost: Float, sizes: Indices, coefficients: float) -> tuple[Indices, 
     """
     k = len(sizes)
     cost, size, group = cost.copy(), sizes.astype(np.float64), np.arange(k)
-    ratio = cost / (MARGIN * chance_gain(size[:, None], size[None, :], coefficients))
+    ratio = cost / (MERGE_MARGIN * chance_gain(size[:, None], size[None, :], coefficients))
     changes = []
     while k > 1:
         i, j = np.unravel_index(int(ratio.argmin()), ratio.shape)
@@ -262,7 +263,7 @@ def grouped(cost: Float, sizes: Indices, coefficients: float) -> tuple[Indices, 
         cost[i], cost[:, i] = union, union
         cost[j], cost[:, j], cost[i, i] = np.inf, np.inf, np.inf
         size[i] += size[j]
-        ratio[i] = cost[i] / (MARGIN * chance_gain(size[i], size, coefficients))
+        ratio[i] = cost[i] / (MERGE_MARGIN * chance_gain(size[i], size, coefficients))
         ratio[:, i], ratio[j], ratio[:, j] = ratio[i], np.inf, np.inf
         group[group == j] = i
     return group, tuple(changes)
