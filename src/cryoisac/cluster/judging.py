@@ -7,10 +7,10 @@ import numpy.typing as npt
 
 from cryoisac.cluster.partition import LikelihoodBench, Partition, aligned, references_of, scores_of
 from cryoisac.cluster.stability import find_stable
-from cryoisac.cluster.wiener import Prior, averages, class_sums
+from cryoisac.cluster.wiener import Prior, Sums, averages, class_sums
 from cryoisac.engine.contract import Indices
 from cryoisac.engine.likelihood import Float32, RingImages, gain_norms, used_rings
-from cryoisac.model.ledger import AMBIGUOUS, JUNK, MEMBER, UNSTABLE
+from cryoisac.model.ledger import AMBIGUOUS, JUNK_NOISE, JUNK_PAIR, MEMBER, SMALL_CLASS, UNSTABLE
 from cryoisac.model.poses import Poses
 from cryoisac.ops.hartley import ring_power, ring_transform
 from cryoisac.ops.polar import Float
@@ -18,8 +18,9 @@ from cryoisac.ops.whiten import soft_disc
 from cryoisac.streams import stream
 
 NOISE_IMAGES = 512
-NOISE_QUANTILE = 0.99
-RIVAL_GAIN = 1.0  # natural units: odds of e to 1 for the best class against the second
+NOISE_QUANTILE = 0.75
+LEAST_LEAD = 0.5  # natural units: odds of 1.6 to 1 for the best class against the second
+LEAST_SURPLUS, MISTAKEN = 2.5, 0.25
 REPEAT_PASSES = 10
 REPEATS_AGREED = 0.5  # of the repeated alignments of its class must give a member its pose
 CONVERGED_SHARE = 0.5  # of a class's members must agree before a repeated alignment counts
@@ -65,43 +66,30 @@ class Explained:
     Parameters
     ----------
     label, rival : ndarray, shape (n,), int64
-        Best and second best class.
-    gain, rival_gain : ndarray, shape (n,), float32
-        Their gains.
-    contrast : ndarray, shape (n,)
-        The factor of the reference that fits the image best: 1 for a particle like its class, about 0 for none.
+        Best and second best class; the second is -1 where there is but one.
+    gain : ndarray, shape (n,), float32
+        Gain on the best class.
+    lead : ndarray, shape (n,), float32
+        How far the gain on the second best lies behind; infinite where there is but one.
     """
 
     label: Indices
     rival: Indices
     gain: Float32
-    rival_gain: Float32
-    contrast: Float
+    lead: Float32
 
 
-def explained(scores: Float32, norms: Float32) -> Explained:
-    """Return the best two classes of each image.
-
-    Parameters
-    ----------
-    scores : ndarray, shape (n, k)
-        Gains.
-    norms : ndarray, shape (n, k)
-        Their pose-free parts (``gain_norms``).
-    """
-    n, k = scores.shape
+def explained(scores: Float32) -> Explained:
+    """Return the best two classes of each image by its gains, shape (n, k); -inf for classes that are out."""
+    n = len(scores)
     each = np.arange(n)
     best = scores.argmax(axis=1)
-    if k == 1:
-        second, rival_gain = np.full(n, -1), np.full(n, -np.inf, dtype=np.float32)
-    else:
-        others = scores.copy()
-        others[each, best] = -np.inf
-        second = others.argmax(axis=1)
-        rival_gain = others[each, second]
-    gain, norm = scores[each, best], norms[each, best].astype(np.float64)
-    contrast = 0.5 * (1 + np.divide(gain, norm, out=np.full(n, -1.0), where=norm > 0))
-    return Explained(label=best, rival=second, gain=gain, rival_gain=rival_gain, contrast=contrast)
+    gain = scores[each, best]
+    others = scores.copy()
+    others[each, best] = -np.inf
+    second = others.argmax(axis=1)
+    lead = gain - others[each, second]
+    return Explained(label=best, rival=np.where(np.isfinite(lead), second, -1), gain=gain, lead=lead)
 
 
 def repeated(bench: LikelihoodBench, partition: Partition, number: int) -> Poses:
@@ -185,70 +173,148 @@ class Verdict:
     fellowship: Float
 
 
-def core_references(bench: LikelihoodBench, partition: Partition, core: npt.NDArray[np.bool_]) -> Float32:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Court:
+    """What images are judged by.
+
+    Parameters
+    ----------
+    references : ndarray, shape (k, samples), float32
+        Averages of cores.
+    sums : Sums
+        What they were made of.
+    own : ndarray, shape (n,), int64
+        The class whose average an image is part of, or -1.
+    prior : Prior
+        By which they were filtered.
+    """
+
+    references: Float32
+    sums: Sums
+    own: Indices
+    prior: Prior
+
+
+def open_court(bench: LikelihoodBench, partition: Partition, core: npt.NDArray[np.bool_]) -> Court:
     """Return the averages of the cores of classes; of all members where a class has no core."""
     has_core = np.bincount(partition.labels[core], minlength=partition.k) > 0
-    labels = np.where(core | ~has_core[partition.labels], partition.labels, -1)
-    rows = np.arange(len(labels))
-    sums = class_sums(bench.engine, labels, rows, partition.poses, partition.k)
-    return averages(sums, bench.prior, bench.engine.images.rings)
+    own = np.where(core | ~has_core[partition.labels], partition.labels, -1)
+    prior = final_prior(bench, replace(partition, labels=own))
+    sums = class_sums(bench.engine, own, np.arange(len(own)), partition.poses, partition.k)
+    return Court(references=averages(sums, prior, bench.engine.images.rings), sums=sums, own=own, prior=prior)
 
 
-def contrast_thresholds(
-    bench: LikelihoodBench, references: Float32, found: Explained, core: npt.NDArray[np.bool_]
-) -> Float:
-    """Return for each class the contrast below which an image is more like noise than like a particle, shape (k,).
+def own_share(bench: LikelihoodBench, court: Court, label: Indices) -> Float:
+    r"""Return what each image's gain owes to its own noise and signal in the average, shape (n,).
 
-    Half way between the median contrast of the core and that of noise images on the same average, and no less than
-    what ``NOISE_QUANTILE`` of the noise images reach.
+    .. math:: \sum_k 2 \pi k\, \overline{(C x)^2} / (D + f / P)
     """
-    noise = noise_images(bench)
-    scores = bench.make_engine(noise).score(references, np.arange(NOISE_IMAGES), bench.coarse)
-    norms = gain_norms(references, noise.ctf2, used_rings(noise.rings, bench.class_ring))
-    contrast = 0.5 * (1 + scores / np.maximum(norms, 1e-9))
-    middle, most = np.quantile(contrast, (0.5, NOISE_QUANTILE), axis=0)
-    particles = np.array(
-        [
-            np.median(found.contrast[own]) if (own := core & (found.label == c)).any() else 1.0
-            for c in range(len(middle))
-        ]
-    )
-    threshold: Float = np.maximum(most, (middle + particles) / 2)
-    return threshold
+    rings = used_rings(bench.engine.images.rings, bench.class_ring)
+    r, size = len(rings.radii), sum(rings.lengths)
+    denominator = (court.sums.denominator + court.prior.share / court.prior.signal)[:, :r]
+    part = court.own == label
+    share = np.zeros(len(label))
+    for rows in np.array_split(np.flatnonzero(part), max(1, len(label) // 4096)):
+        power = ring_power(bench.engine.images.samples[rows, :size], rings)
+        share[rows] = (power / denominator[label[rows]]) @ (2 * np.pi * np.array(rings.radii))
+    return share
+
+
+def noise_level(bench: LikelihoodBench, court: Court) -> float:
+    """Return the gain that ``NOISE_QUANTILE`` of images of nothing but noise stay below, each on its best class."""
+    noise = bench.make_engine(noise_images(bench))
+    gain = noise.score(court.references, np.arange(NOISE_IMAGES), bench.coarse).max(axis=1)
+    return float(np.quantile(gain, NOISE_QUANTILE))
+
+
+def surplus(bench: LikelihoodBench, court: Court, found: Explained, gain: Float) -> Float:
+    r"""Return how much more power each image holds than its class explains, in deviations from its class's median.
+
+    .. math:: \sum_k 2 \pi k\, P \left( \overline{(C x)^2} - f C^2 - a^2 C^4 \overline{R^2} \right)
+
+    with the contrast a that fits best; a second particle in the image gives a surplus.
+
+    Parameters
+    ----------
+    bench, court, found
+        As above.
+    gain : ndarray, shape (n,)
+        Gains on the best classes, less each image's own share.
+    """
+    images = bench.engine.images
+    rings = used_rings(images.rings, bench.class_ring)
+    r, size = len(rings.radii), sum(rings.lengths)
+    area = 2 * np.pi * np.array(rings.radii) * court.prior.signal[:r]
+    model = ring_power(court.references[:, :size], rings)
+    norm = gain_norms(court.references, images.ctf2, rings)[np.arange(len(found.label)), found.label]
+    contrast = 0.5 * (1 + gain / np.maximum(norm, 1e-9))
+    value = np.empty(len(found.label))
+    for rows in np.array_split(np.arange(len(value)), max(1, len(value) // 4096)):
+        ctf2 = images.ctf2[rows, :r].astype(np.float64)
+        excess = ring_power(images.samples[rows, :size], rings) - court.prior.share * ctf2
+        excess -= (contrast[rows] ** 2)[:, None] * ctf2**2 * model[found.label[rows]]
+        spread = np.sqrt((ctf2**2) @ (area**2 / np.array(rings.radii)))
+        value[rows] = (excess @ area) / np.maximum(spread, 1e-9)
+    return standardised(value, found.label, len(court.references))
+
+
+def standardised(values: Float, labels: Indices, k: int) -> Float:
+    """Return values less their class's median, in standard deviations as its quartiles give them."""
+    result = np.zeros(len(values))
+    for c in range(k):
+        own = np.flatnonzero(labels == c)
+        if len(own) > 1:
+            low, middle, high = np.quantile(values[own], (0.25, 0.5, 0.75))
+            result[own] = (values[own] - middle) / max((high - low) / 1.349, 1e-9)
+    return result
+
+
+def far_above(values: Float) -> npt.NDArray[np.bool_]:
+    """Return which standardised values lie so far above 0 that few as far below suggest a mistake.
+
+    The lowest threshold of at least ``LEAST_SURPLUS`` beyond which values below 0 number no more than ``MISTAKEN`` of
+    those above: the tail below tells how many there would be above by chance.
+    """
+    for threshold in np.arange(LEAST_SURPLUS, 10.0, 0.1):
+        above, below = (values > threshold).sum(), (values < -threshold).sum()
+        if below <= MISTAKEN * above:
+            return values > threshold
+    return np.zeros(len(values), dtype=bool)
 
 
 def judge(bench: LikelihoodBench, partition: Partition, others: tuple[Partition, ...]) -> Verdict:
     """Return which images are members of which class, and why the others are not.
 
     The core of each class is what is stable in repeated alignments. Averages of cores then compete for all images, so
-    that what failed one class is tried in the others; an image is placed where it is nearer to particles than to noise
-    in contrast, and its rival is behind. Classes that end too small are dissolved, one by one, the smallest first.
+    that what failed one class is tried in the others. Classes that end too small are dissolved, the smallest first.
     """
     repeats = repeat_alignments(bench, partition)
     bench.tick("comparing with noise")
     core = repeats.agreed >= REPEATS_AGREED
-    references = core_references(bench, partition, core)
-    norms = gain_norms(references, bench.engine.images.ctf2, used_rings(bench.engine.images.rings, bench.class_ring))
-    scores = scores_of(bench, references, bench.coarse)
-    threshold = contrast_thresholds(bench, references, explained(scores, norms), core)
+    court = open_court(bench, partition, core)
+    scores = scores_of(bench, court.references, bench.coarse)
+    level = noise_level(bench, court)
     while True:
-        found = explained(scores, norms)
-        junk = ~(found.contrast > threshold[found.label])
-        unclear = found.gain - found.rival_gain < RIVAL_GAIN
+        found = explained(scores)
+        gain = found.gain - own_share(bench, court, found.label)
+        like_noise = gain < level
+        pair = far_above(np.where(like_noise, 0.0, surplus(bench, court, found, gain)))
+        unclear = found.lead < LEAST_LEAD
         unstable = ~core & (found.label == partition.labels)
-        member = ~junk & ~unclear & ~unstable
+        member = ~(like_noise | pair | unclear | unstable)
         sizes = np.bincount(found.label[member], minlength=partition.k)
         alive = np.flatnonzero(np.isfinite(scores[0]))
         smallest = alive[sizes[alive].argmin()]
         if sizes[smallest] >= (bench.settings.minimum_grp_size or 1) or len(alive) == 1:
             break
         scores[:, smallest] = -np.inf
-    reason = np.select([member, junk, unclear], [MEMBER, JUNK, AMBIGUOUS], UNSTABLE)
+    reason = np.select([member, like_noise, pair, unclear], [MEMBER, JUNK_NOISE, JUNK_PAIR, AMBIGUOUS], UNSTABLE)
+    same = found.label == partition.labels
     return Verdict(
         partition=replace(partition, labels=found.label, gain=found.gain),
-        reason=reason,
+        reason=np.where(sizes[found.label] < (bench.settings.minimum_grp_size or 1), SMALL_CLASS, reason),
         rival=found.rival,
-        pixel_error_px=np.where(found.label == partition.labels, repeats.pixel_error_px, np.inf),
+        pixel_error_px=np.where(same, repeats.pixel_error_px, np.inf),
         fellowship=fellowship(partition, others),
     )
 

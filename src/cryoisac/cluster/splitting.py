@@ -11,7 +11,8 @@ the two best halves of n equal images too, by about
 
 with F the independent coefficients that count, p the share of the smaller half and z_p the normal quantile: the largest
 eigenvalue of a noise covariance (Marchenko & Pastur) and the variance between the parts of a normal distribution that
-is cut in two. A class is split where w exceeds ``SPLIT_MARGIN`` times w_0, and two are merged where it is below ``MERGE_MARGIN`` times.
+is cut in two. A class is split where w exceeds ``SPLIT_MARGIN`` times w_0, and two are merged where it is below
+``MERGE_MARGIN`` times w_0.
 """
 
 from dataclasses import dataclass

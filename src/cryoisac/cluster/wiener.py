@@ -58,8 +58,8 @@ class Sums:
 def estimate_prior(images: RingImages, share: float) -> Prior:
     r"""Return the prior that the images themselves suggest.
 
-    Of what a ring of C x holds on average, :math:`C^4 P + C^2 f`, the noise is taken off; images of unusual power, as ice
-    and edges have, are left out.
+    Of what a ring of C x holds on average, :math:`C^4 P + C^2 f`, the noise is taken off; images of unusual power
+    are left out.
 
     Parameters
     ----------

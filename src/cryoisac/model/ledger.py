@@ -13,7 +13,9 @@ UNTRIED = "untried"
 UNSTABLE = "unstable"
 SMALL_CLASS = "small_class"
 AMBIGUOUS = "ambiguous"
-JUNK = "junk_like"
+JUNK_NOISE = "junk_noise"
+JUNK_POWER = "junk_power"
+JUNK_PAIR = "junk_pair"
 BAD_IMAGE = "bad_image"
 
 REASONS = {
@@ -21,7 +23,9 @@ REASONS = {
     UNSTABLE: "its pose differed between repeated alignments of its class",
     SMALL_CLASS: "stable, but in a class with too few stable members",
     AMBIGUOUS: "two classes explain it equally well",
-    JUNK: "no class explains it better than it explains noise",
+    JUNK_NOISE: "no class explains it better than it explains noise",
+    JUNK_POWER: "its low frequencies are far stronger than those of the others, as of ice, carbon or an edge",
+    JUNK_PAIR: "it holds much more than its class explains, as of two particles",
     BAD_IMAGE: "its pixels are constant or not finite",
 }
 

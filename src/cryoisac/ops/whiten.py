@@ -35,7 +35,8 @@ def standard_background(images: Images, radius_px: float) -> Images:
     deviation = np.sqrt((pixels[:, outside] ** 2).mean(axis=1))
     varies = deviation > 1e-6 * np.abs(images).reshape(n, -1).max(axis=1, initial=0.0)
     scale = np.divide(1.0, deviation, out=np.zeros(n), where=varies)
-    return (pixels * scale[:, None]).astype(np.float32).reshape(images.shape)
+    standard: Images = (pixels * scale[:, None]).astype(np.float32).reshape(images.shape)
+    return standard
 
 
 def background_power(images: Images, radius_px: float) -> Float:

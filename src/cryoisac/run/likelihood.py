@@ -1,7 +1,7 @@
 """A run by likelihood: working stack, noise, ring images, then the method step by step, every state saved."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,25 +13,14 @@ from cryoisac.cluster.wiener import estimate_prior
 from cryoisac.engine.likelihood import LikelihoodEngine, RingImages
 from cryoisac.engine.likelihood_native import NativeLikelihoodEngine
 from cryoisac.io.mrc import MrcStack
+from cryoisac.model.ledger import JUNK_POWER
+from cryoisac.model.poses import Poses
 from cryoisac.ops.fourier import pad
 from cryoisac.ops.whiten import mask_share
 from cryoisac.run import checkpoint
 from cryoisac.run.opening import Run
-from cryoisac.run.ring_stack import RingGeometry, measure_noise, open_rings, ring_geometry, write_rings
+from cryoisac.run.ring_stack import RingGeometry, Survey, open_rings, ring_geometry, survey, write_rings
 from cryoisac.run.working_stack import Preparation, write_working
-
-
-@dataclass(frozen=True, eq=False)
-class Noise:
-    """Noise power on rings.
-
-    Parameters
-    ----------
-    power : ndarray, shape (r,)
-        Of the working images, their background's variance being 1.
-    """
-
-    power: npt.NDArray[np.float64]
 
 
 def play(run: Run) -> Result:
@@ -48,23 +37,24 @@ def play(run: Run) -> Result:
     )
     if not directory.working_stack.exists():
         write_working(directory.working_stack, replace(job, ctf=False), np.zeros((len(run.usable), 2)))
-    noise = _noise(run, sizes, job)
+    known = _survey(run, sizes, job)
     if not (directory.states / "ctf2.npy").exists():
-        write_rings(directory.states, MrcStack(directory.working_stack), sizes, noise, job)
-    bench = _bench(run, sizes, noise)
+        write_rings(directory.states, MrcStack(directory.working_stack), sizes, known, job)
+    bench = _bench(run, sizes, known.noise)
     state = _play_steps(run, bench)
     run.progress.stage("Averaging the classes")
-    result = likelihood.result(bench, state)
-    return result_in_box(result, run.plan.geometry.target_box_px)
+    return whole_result(likelihood.result(bench, state), known, run.plan.geometry.target_box_px)
 
 
-def _noise(run: Run, sizes: RingGeometry, job: Preparation) -> npt.NDArray[np.float64]:
-    path = run.directory.states / "noise.npz"
-    known = checkpoint.load(path, Noise)
+def _survey(run: Run, sizes: RingGeometry, job: Preparation) -> Survey:
+    path = run.directory.states / "survey.npz"
+    known = checkpoint.load(path, Survey)
     if known is None:
-        known = Noise(measure_noise(MrcStack(run.directory.working_stack), sizes, job))
+        known = survey(MrcStack(run.directory.working_stack), sizes, job)
         checkpoint.save(path, known)
-    return known.power
+    if known.foreign.any():
+        run.progress.note(f"Left out: {int(known.foreign.sum())} images far stronger at low frequency than the others")
+    return known
 
 
 def _bench(run: Run, sizes: RingGeometry, noise: npt.NDArray[np.float64]) -> LikelihoodBench:
@@ -111,7 +101,11 @@ def _play_steps(run: Run, bench: LikelihoodBench) -> likelihood.State:
     return state
 
 
-def result_in_box(result: Result, box_px: int) -> Result:
-    """Return the result with its averages padded to the side of the working images."""
+def whole_result(result: Result, known: Survey, box_px: int) -> Result:
+    """Return the result with foreign images entered, and averages padded to the side of the working images."""
+    n, kept = len(known.foreign), np.flatnonzero(~known.foreign)
+    ledger = result.ledger.spread(kept, n)
+    ledger = ledger.entered(np.flatnonzero(known.foreign), poses=Poses.identity(n - len(kept)), reason=JUNK_POWER)
     side = result.averages.shape[-1]
-    return result if side >= box_px else replace(result, averages=pad(result.averages, box_px))
+    averages = result.averages if side >= box_px else pad(result.averages, box_px)
+    return replace(result, ledger=ledger, averages=averages, shift_px=np.zeros((n, 2)))

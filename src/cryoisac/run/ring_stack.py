@@ -14,12 +14,15 @@ from cryoisac.io.mrc import MrcStack
 from cryoisac.ops.fourier import window
 from cryoisac.ops.hartley import transform_rings
 from cryoisac.ops.polar import Rings
-from cryoisac.ops.whiten import EDGE_PX, Whitening, background_power, standard_background
+from cryoisac.ops.spectra import rotational_power
+from cryoisac.ops.whiten import EDGE_PX, Whitening, background_power, soft_disc, standard_background
 from cryoisac.run.working_stack import Geometry, Preparation, over
 
 BLOCK = 256  # images transformed at once
 FIRST_RING = 2  # the innermost holds little of a particle, and the background's slopes
 CLEARANCE_PX = 2.0  # between the particle and what counts as background
+LOW_CYCLES = 3.0
+FAR = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,35 +65,71 @@ def ring_geometry(geometry: Geometry, max_shift_px: float) -> RingGeometry:
     return RingGeometry(box_px=box, radius_px=radius, reach_px=reach, mask_radius_px=mask_radius, rings=rings)
 
 
-def measure_noise(stack: MrcStack, sizes: RingGeometry, job: Preparation) -> npt.NDArray[np.float64]:
-    """Return the noise power of all images, outside the particle, on the rings, shape (r,)."""
-    n, outside = len(job.index), sizes.radius_px + CLEARANCE_PX
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What is measured on all images before any is compared with another.
 
-    def measure(rows: Indices) -> npt.NDArray[np.float64]:
-        images = window(stack.read(rows), sizes.box_px)
-        power: npt.NDArray[np.float64] = background_power(standard_background(images, outside), outside).sum(axis=0)
-        return power
+    Parameters
+    ----------
+    noise : ndarray, shape (r,)
+        Noise power on rings, outside the particle, the background's variance being 1.
+    foreign : ndarray, shape (n,), bool
+        Images whose low frequencies are far stronger than those of the others.
+    """
+
+    noise: npt.NDArray[np.float64]
+    foreign: npt.NDArray[np.bool_]
+
+
+def survey(stack: MrcStack, sizes: RingGeometry, job: Preparation) -> Survey:
+    """Return the noise of the images, and which of them hold something else than particles.
+
+    Power below ``LOW_CYCLES`` cycles in a particle's diameter tells ice, carbon and aggregates from particles: an image
+    counts as foreign ``FAR`` standard deviations above the median, as the quartiles give them.
+    """
+    n, outside = len(job.index), sizes.radius_px + CLEARANCE_PX
+    inside = soft_disc(sizes.mask_radius_px, sizes.box_px).astype(np.float32)
+    low = np.arange(FIRST_RING, 1 + max(FIRST_RING, round(LOW_CYCLES * sizes.box_px / (2 * sizes.radius_px))))
+
+    def measure(rows: Indices) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        images = standard_background(window(stack.read(rows), sizes.box_px), outside)
+        return background_power(images, outside), rotational_power(images * inside)[:, low] @ low
 
     job.progress.stage("Measuring the noise", n, "images")
-    parts = (part for _, part in over(_parts(n), measure, job.threads, job.progress))
-    power = sum(parts, start=np.zeros(sizes.box_px // 2 + 1)) / n
-    noise: npt.NDArray[np.float64] = np.maximum(power[np.array(sizes.rings.radii)], 1e-6 * power[1:].max())
-    return noise
+    parts = [part for _, part in over(_parts(n), measure, job.threads, job.progress)]
+    background, strength = (np.concatenate(column) for column in zip(*parts, strict=True))
+    lower, middle, upper = np.quantile(strength, (0.25, 0.5, 0.75))
+    foreign = strength - middle > FAR * (upper - lower) / 1.349
+    power = background[~foreign].mean(axis=0)
+    noise = np.maximum(power[np.array(sizes.rings.radii)], 1e-6 * power[1:].max())
+    return Survey(noise=noise, foreign=foreign)
 
 
-def write_rings(
-    folder: Path, stack: MrcStack, sizes: RingGeometry, noise: npt.NDArray[np.float64], job: Preparation
-) -> None:
-    """Write ``rings.npy`` and ``ctf2.npy`` of the images of a working stack, with their CTF or with 1."""
+def write_rings(folder: Path, stack: MrcStack, sizes: RingGeometry, known: Survey, job: Preparation) -> None:
+    """Write ``rings.npy`` and ``ctf2.npy`` of the images of a working stack that are not foreign.
+
+    Parameters
+    ----------
+    folder : Path
+        Where.
+    stack : MrcStack
+        The working stack.
+    sizes : RingGeometry
+        Rings and masks.
+    known : Survey
+        Noise and foreign images.
+    job : Preparation
+        Particles, and whether their CTF counts or 1.
+    """
     whitening = Whitening(
         sizes.rings,
-        noise,
+        known.noise,
         box_px=sizes.box_px,
         radius_px=sizes.radius_px + CLEARANCE_PX,
         mask_radius_px=sizes.mask_radius_px,
     )
-    n, particles = len(job.index), job.particles
-    known = particles.ctf if job.ctf else None
+    kept, particles = np.flatnonzero(~known.foreign), job.particles
+    n, ctf = len(kept), particles.ctf if job.ctf else None
     given = particles.pixel_size_A
     pixel_size_A = np.ones(len(particles)) if given is None else given / job.geometry.ratio
     ctf2 = np.empty((n, len(sizes.rings.radii)), dtype=np.float32)
@@ -101,9 +140,9 @@ def write_rings(
             np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
 
             def transform(rows: Indices) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-                own = job.index[rows]
-                images = window(stack.read(rows), sizes.box_px)
-                return whitening(images, None if known is None else known[own], pixel_size_A[own])
+                own = job.index[kept[rows]]
+                images = window(stack.read(kept[rows]), sizes.box_px)
+                return whitening(images, None if ctf is None else ctf[own], pixel_size_A[own])
 
             for rows, (samples, squares) in over(_parts(n), transform, 1, job.progress):
                 file.write(np.ascontiguousarray(samples).data)
