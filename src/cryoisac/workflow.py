@@ -89,7 +89,7 @@ def run_isac(
     run = plan_run(home, particles, settings, threads=threads or default_threads(), progress=progress or Silent())
     with home.held(), home.log.open("a") as log, filtering_threads(run.threads):
         if restart is not None:
-            restart_at(home, restart)
+            restart_at(home, restart, settings.method)
         run = replace(run, progress=Logged(run.progress, log))
         say_plan(run)
         begin(run)
@@ -129,6 +129,7 @@ def publish(run: Run, result: Result) -> dict[str, Any]:
     record = run.record | {
         "status": "finished",
         "generations": chapters,
+        "starts": list(result.starts),
         "changes": list(result.changes),
         "classes": [
             {

@@ -28,6 +28,8 @@ class Result:
         Splits and merges, with their gains.
     stopped_because : str
         Why the run stopped.
+    starts : tuple of dict
+        Random starts, with their classes and the evidence for them.
     """
 
     ledger: Ledger
@@ -36,6 +38,7 @@ class Result:
     chapters: tuple[dict[str, Any], ...]
     changes: tuple[dict[str, Any], ...]
     stopped_because: str
+    starts: tuple[dict[str, Any], ...] = ()
 
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
