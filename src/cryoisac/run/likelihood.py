@@ -148,20 +148,18 @@ def make_engine(images: RingImages, threads: int) -> LikelihoodEngine:
 def _play_steps(run: Run, bench: LikelihoodBench) -> likelihood.State:
     path, progress = run.directory.likelihood, run.progress
     state = checkpoint.load(path, likelihood.State) or likelihood.start()
-    stage = ""
+    stage, begin = "", time.monotonic()
     while not likelihood.finished(state):
         name = likelihood.describe(state)
         if name != stage:
             progress.stage(name, likelihood.steps_of(bench, state), "passes")
             progress.advance(state.passes)
-            stage = name
-        begin = time.monotonic()
+            stage, begin = name, time.monotonic()
         new = likelihood.step(bench, state)
         ended = ended_start(state, new)
-        if ended is not None:
-            _note_start(run, bench, state.number, ended)
+        said = likelihood.news(state, new) if ended is None else _note_start(run, bench, state.number, ended)
         checkpoint.save(path, new)
-        for line in likelihood.news(state, new):
+        for line in said:
             progress.note(f"{line} ({time.monotonic() - begin:.1f} s)")
         state = new
     return state
@@ -175,11 +173,15 @@ def ended_start(old: likelihood.State, new: likelihood.State) -> Partition | Non
     return next(p for p in now if not any(p is known for known in old.ended))
 
 
-def _note_start(run: Run, bench: LikelihoodBench, number: int, ended: Partition) -> None:
-    """Save what start ``number`` came to, before the state that follows it."""
+def _note_start(run: Run, bench: LikelihoodBench, number: int, ended: Partition) -> list[str]:
+    """Save what start ``number`` came to, before the state that follows it, and return what to say of it."""
     known = checkpoint.load(run.directory.starts, Outcomes) or Outcomes(())
     outcome = Outcome(classes=ended.k, evidence=likelihood.evidence(bench, ended))
-    checkpoint.save(run.directory.starts, Outcomes((*known.starts[:number], outcome)))
+    starts = (*known.starts[:number], outcome)
+    checkpoint.save(run.directory.starts, Outcomes(starts))
+    best = max(range(len(starts)), key=lambda i: starts[i].evidence) + 1
+    last = f"; start {best} explains the particles best" if len(starts) == run.plan.settings.starts > 1 else ""
+    return [f"Start {number + 1}: {outcome.classes} classes{last}"]
 
 
 def _starts(run: Run) -> tuple[dict[str, float], ...]:
