@@ -138,7 +138,7 @@ def publish(run: Run, result: Result) -> dict[str, Any]:
                 "number": chapters[made_in[c]]["number"],
                 "main": chapters[made_in[c]]["main"],
                 "generation": chapters[made_in[c]]["generation"],
-                "pixel_error_px": round(float(errors_px[c]), 6),
+                "pixel_error_px": round(float(errors_px[c]), 6) if np.isfinite(errors_px[c]) else None,
             }
             for c in range(len(sizes))
         ],

@@ -48,10 +48,13 @@ class Result:
 
     @property
     def pixel_errors_px(self) -> npt.NDArray[np.float64]:
-        """Root-mean-square pixel error of each class's members, shape (c,), over those whose error is known."""
+        """Root-mean-square pixel error of each class's members, shape (c,), over those whose error is known.
+
+        Infinite where none is, as in the ledger.
+        """
         ledger, c = self.ledger, len(self.averages)
         known = (ledger.label >= 0) & np.isfinite(ledger.pixel_error_px)
         squares = np.bincount(ledger.label[known], weights=ledger.pixel_error_px[known] ** 2, minlength=c)
         count = np.bincount(ledger.label[known], minlength=c)
-        error: npt.NDArray[np.float64] = np.sqrt(squares / np.maximum(count, 1))
+        error: npt.NDArray[np.float64] = np.sqrt(np.divide(squares, count, out=np.full(c, np.inf), where=count > 0))
         return error

@@ -103,7 +103,7 @@ def _number(value: int) -> str:
 def histograms(run: FinishedRun) -> str:
     """Return histograms of class sizes, pixel errors and scores."""
     sizes = np.array([c["members"] for c in run.record["classes"]], dtype=np.float64)
-    errors = np.array([c["pixel_error_px"] for c in run.record["classes"]], dtype=np.float64)
+    errors = np.array([c["pixel_error_px"] or np.nan for c in run.record["classes"]], dtype=np.float64)
     figures = []
     if len(sizes):
         bins = count([sizes], whole=True)

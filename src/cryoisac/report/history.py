@@ -41,7 +41,8 @@ def changes(run: FinishedRun) -> str:
         "<p>A class is split where two averages in place of one gain more than "
         f"{MARGIN:g} times the log-likelihood that they gain by chance; two classes that gain less are merged.</p>"
     )
-    said = f"<p>{_times(splits, 'split')} and {_times(len(found) - splits, 'merge')} after the best start.</p>"
+    merges = len(found) - splits
+    said = f"<p>Splits after the best start: {splits:,}; merges: {merges:,}.</p>"
     head = ("Change", "Members of one part#", "of the other#", "Gain (natural units)#", "By chance#", "Ratio#")
     drawn = table(head, [_change(change) for change in found]) if found else ""
     if len(found) > SHOWN_AT_ONCE:
@@ -60,7 +61,3 @@ def _change(change: Mapping[str, Any]) -> str:
     )
     numbers = "".join(f'<td class="number">{cell}</td>' for cell in cells)
     return f'<tr><th scope="row">{change["kind"]}</th>{numbers}</tr>'
-
-
-def _times(number: int, word: str) -> str:
-    return f"{number or 'No'} {word}{'' if number == 1 else 's'}"

@@ -10,6 +10,7 @@ from cryoisac.report.finished import FinishedRun
 from cryoisac.report.markup import section, shown, table
 from cryoisac.report.pictures import data_uri, to_gray
 
+LAST = 1e6  # sorts after every pixel error
 Gray = npt.NDArray[np.uint8]
 
 RADIUS = ("--radius", "Check it first: it is the radius of the particle in pixels of the input images.")
@@ -79,12 +80,18 @@ def _controls(ordered: bool) -> str:
 
 def _caption(run: FinishedRun, known: Mapping[str, Any]) -> str:
     found = "" if run.by_likelihood else f", from main iteration {known['main']}, generation {known['generation']}"
-    return f"Class {known['class']}: {known['members']:,} members, pixel error {known['pixel_error_px']:.2f} px{found}"
+    return f"Class {known['class']}: {known['members']:,} members, pixel error {_error(known)}{found}"
+
+
+def _error(known: Mapping[str, Any]) -> str:
+    error = known["pixel_error_px"]
+    return "unknown" if error is None else f"{error:.2f} px"
 
 
 def _tile(caption: str, known: Mapping[str, Any], position: int, pictures: tuple[Gray, Gray | None]) -> str:
     plain, laid = pictures
     number, members, error = known["class"], known["members"], known["pixel_error_px"]
+    place = LAST if error is None else error
     alt = f"Average of class {number}"
     height, width = plain.shape
     size = f'width="{width}" height="{height}"'
@@ -92,10 +99,10 @@ def _tile(caption: str, known: Mapping[str, Any], position: int, pictures: tuple
     if laid is not None:
         images += f'<img class="laid" {size} alt="{alt}, turned" src="{data_uri(laid)}">'
     return (
-        f'<li data-class="{number}" data-members="{members}" data-error="{error:.6f}" data-order="{position}" '
+        f'<li data-class="{number}" data-members="{members}" data-error="{place:.6f}" data-order="{position}" '
         f'data-caption="{caption}"><button type="button" class="{"with-laid" if laid is not None else ""}" '
         f'aria-label="{caption}. Enlarge">{images}</button>'
-        f"<p><b>{number}</b> <span>· {members:,}</span> <span>· {error:.2f} px</span></p></li>"
+        f"<p><b>{number}</b> <span>· {members:,}</span> <span>· {_error(known)}</span></p></li>"
     )
 
 

@@ -16,6 +16,7 @@ from cryoisac.settings import Isac
 
 PROBE_IMAGES = 256
 PROBE_REFERENCES = 8
+REPEATS = 5  # of a trial that takes milliseconds
 MORE_CLASSES = 2  # times those at first, where classes are halved
 SCORE_TABLES = 4  # scores, those of the second best class, pose-free parts, a copy to sort
 SUM_COPIES = 5  # sums, averages, halves of classes, unfiltered averages
@@ -79,13 +80,13 @@ def seconds(n: int, k: int, geometry: Geometry, settings: Isac, threads: int) ->
     labels, poses = rows % PROBE_REFERENCES, Poses.identity(PROBE_IMAGES)
 
     def score(few: int, m: int) -> float:
-        return seconds_of(lambda: engine.score(references[:few], rows[:m], search))
+        return seconds_of(lambda: engine.score(references[:few], rows[:m], search), REPEATS)
 
     one, ready, whole = score(1, 1), score(PROBE_REFERENCES, 1), score(PROBE_REFERENCES, PROBE_IMAGES)
     a_reference = max(ready - one, 0.0) / (PROBE_REFERENCES - 1)
     a_pair = max(whole - ready, 0.0) / (PROBE_IMAGES * PROBE_REFERENCES)
-    posing = max(seconds_of(lambda: engine.match(references, labels, rows, search)) - ready, 0.0)
-    adding = seconds_of(lambda: engine.total(labels, rows, poses, PROBE_REFERENCES))
+    posing = max(seconds_of(lambda: engine.match(references, labels, rows, search), REPEATS) - ready, 0.0)
+    adding = seconds_of(lambda: engine.total(labels, rows, poses, PROBE_REFERENCES), REPEATS)
     an_image = (posing + adding) / PROBE_IMAGES
     a_pass = 2 * (one + k * a_reference) + n * (k * a_pair + an_image)
     a_finer = FINER * (one + MORE_CLASSES * k * a_reference + n * an_image)

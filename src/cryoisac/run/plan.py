@@ -137,30 +137,6 @@ def _estimated_radius(particles: Particles, usable: Indices, threads: int) -> in
     return max(1, round(radius_of(sums, len(sample))))
 
 
-def _needs(n: int, k: int, geometry: Geometry, settings: Isac, threads: int) -> tuple[int, int]:
-    """Return the most memory and disk taken at once, in bytes."""
-    if settings.method == "isac2":
-        return isac2_needs.memory_bytes(n, k, geometry, settings), isac2_needs.disk_bytes(n, geometry, settings)
-    memory = likelihood_needs.memory_bytes(n, k, geometry, settings, threads)
-    return memory, likelihood_needs.disk_bytes(n, geometry, settings)
-
-
-def _smallest(method: str, img_per_grp: int) -> tuple[int, str]:
-    """Return the fewest members of a class, and how that number was found."""
-    if method == "isac2":
-        return max(1, int(MINIMUM_SHARE * img_per_grp)), f"{MINIMUM_SHARE:g} of img_per_grp"
-    return min(max(FEWEST_MEMBERS, img_per_grp // 10), img_per_grp), f"0.1 of img_per_grp, at least {FEWEST_MEMBERS}"
-
-
-def _estimated_radius(particles: Particles, usable: Indices, threads: int) -> int:
-    box = particles.box_px[0]
-    sample = usable[:: max(1, len(usable) // RADIUS_SAMPLE)][:RADIUS_SAMPLE]
-    sums = np.zeros((2, box, box))
-    for _, part in over(blocks(sample, box), lambda rows: sums_of(particles.read(rows)), threads):
-        sums += part
-    return max(1, round(radius_of(sums, len(sample))))
-
-
 def _check_radius(geometry: Geometry, settings: Isac) -> None:
     most = geometry.box_px // 2 - 2
     if geometry.radius_px > most:

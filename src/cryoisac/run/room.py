@@ -50,9 +50,12 @@ def size(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-def seconds_of(work: Callable[[], object]) -> float:
-    """Return how long a piece of work takes when it is done a second time."""
+def seconds_of(work: Callable[[], object], repeats: int = 1) -> float:
+    """Return how long a piece of work takes once it was done before, at best of some repeats."""
     work()
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+    taken = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - begin)
+    return min(taken)
