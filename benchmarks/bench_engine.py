@@ -36,7 +36,7 @@ from cryoisac.simulate.projection import Projector, orientation
 SIZES = ((76, 29), (90, 36))
 REFERENCES = (1, 10, 50, 200)
 RANGES_px = (1, 2, 3)
-ROWS = 256
+ROWS = 320  # more than ``fast.FEW_IMAGES``, below which nothing is compressed
 MEMBERS = 20  # rows of a class in ``match``
 CUTOFFS, FALLOFF = (0.2, 0.45), 0.2  # of averages, when modes are compared
 SNR, VIEWS, AVERAGED = 0.1, 100, 50
