@@ -4,8 +4,9 @@ A *triple* is one row at one trial shift on one reference, all angles and both m
 shift takes before any reference: sampling and transforming its rings (and, in ``match``, its one reference).
 
 The two modes are compared on averages of a simulated molecule, low-passed as in the first and the last rounds of a run.
+The likelihood of Fourier rings is measured by itself.
 
-    python benchmarks/bench_engine.py [--threads 1] [--instructions avx2] [--repeats 3] [--json results.json]
+    python benchmarks/bench_engine.py [--kind rings] [--threads 1] [--instructions avx2] [--repeats 3] [--json out.json]
 """
 
 import argparse
@@ -20,6 +21,7 @@ from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the machine's rate of one core; must precede NumPy
 
+import likelihood_costs
 import numpy as np
 
 from cryoisac.engine.contract import Search
@@ -34,11 +36,12 @@ from cryoisac.simulate.projection import Projector, orientation
 SIZES = ((76, 29), (90, 36))
 REFERENCES = (1, 10, 50, 200)
 RANGES_px = (1, 2, 3)
-ROWS = 256
+ROWS = 320  # more than ``fast.FEW_IMAGES``, below which nothing is compressed
 MEMBERS = 20  # rows of a class in ``match``
 CUTOFFS, FALLOFF = (0.2, 0.45), 0.2  # of averages, when modes are compared
 SNR, VIEWS, AVERAGED = 0.1, 100, 50
 PREPARED = (10, 100, 300)
+KINDS = ("pixels", "rings")
 
 
 def fastest_s(work: Callable[[], Any], repeats: int) -> float:
@@ -52,9 +55,9 @@ def fastest_s(work: Callable[[], Any], repeats: int) -> float:
 
 
 def sgemm_gflops(repeats: int) -> float:
-    """Return the rate of a float32 matrix product on one core."""
+    """Return the rate of a float32 matrix product on one core, by its CPU time."""
     a = np.random.default_rng(0).standard_normal((1024, 1024)).astype(np.float32)
-    return 2 * 1024**3 / fastest_s(lambda: a @ a, repeats) / 1e9
+    return 2 * 1024**3 / likelihood_costs.fastest_s(lambda: a @ a, 1, repeats + 3) / 1e9
 
 
 def definition_us(box: int, radius: int) -> float:
@@ -174,17 +177,9 @@ def print_modes(results: list[dict[str, Any]]) -> None:
         )
 
 
-def main() -> None:
-    """Measure, print a table, and write JSON where asked."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--instructions", choices=instruction_sets(), default=instruction_set())
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    found: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "threads": given.threads}
-    found |= {"instructions": given.instructions, "sgemm_gflops": sgemm_gflops(given.repeats)}
-    print(f"{given.instructions}, {given.threads} thread(s); sgemm {found['sgemm_gflops']:.0f} GFLOP/s on one core")
+def measure_pixels(given: argparse.Namespace, gflops: float) -> dict[str, Any]:
+    """Return, and print, the costs of images in real space."""
+    found = {}
     print(
         "microseconds; box radius range   triple      row    match   score at " + " ".join(f"K={k}" for k in REFERENCES)
     )
@@ -204,9 +199,30 @@ def main() -> None:
             print(f"{box:17} {radius:6} {reach:5} {costs}   {scores}")
             size["ranges"].append(r)
         print(f"{box:17} definition {size['definition_us']:.0f} a triple; total {size['total_us']:.1f} an image")
-        size["modes"] = compare_all(images, radius, given, found["sgemm_gflops"])
+        size["modes"] = compare_all(images, radius, given, gflops)
         print_modes(size["modes"])
         found[f"{box}/{radius}"] = size
+    return found
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kind", choices=KINDS, action="append", help="one kind only; may be repeated")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--instructions", choices=instruction_sets(), default=instruction_set())
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    kinds = given.kind or KINDS
+    found: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "threads": given.threads}
+    found |= {"instructions": given.instructions, "sgemm_gflops": sgemm_gflops(given.repeats)}
+    print(f"{given.instructions}, {given.threads} thread(s); sgemm {found['sgemm_gflops']:.0f} GFLOP/s on one core")
+    if "pixels" in kinds:
+        found |= measure_pixels(given, found["sgemm_gflops"])
+    if "rings" in kinds:
+        rate = found["sgemm_gflops"]
+        found["rings"] = likelihood_costs.measure_all(given.threads, given.instructions, given.repeats, rate)
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")
 

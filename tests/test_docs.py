@@ -137,8 +137,9 @@ def test_the_python_page_runs_and_the_files_page_tells_what_it_wrote(
     monkeypatch.chdir(tmp_path)
     examples = [code for language, code in blocks((DOCS / "python.md").read_text(encoding="utf-8"))]
     exec(compile("\n".join(examples), "docs/python.md", "exec"), {})
-    for directory, heading in (("run", "What a run writes"), ("particles", "What a simulation writes")):
-        files = (p.relative_to(directory).as_posix() for p in Path(directory).rglob("*") if p.is_file())
+    runs = ("run", "original")
+    for directories, heading in ((runs, "What a run writes"), (("particles",), "What a simulation writes")):
+        files = [p.relative_to(d).as_posix() for d in directories for p in Path(d).rglob("*") if p.is_file()]
         written = {re.sub(r"main\d{3}", "mainNNN", name) for name in files}
         assert written == set(first_cells(DOCS / "files.md", heading))
     for heading, file in (("The ledger", "run/ledger.csv"),):

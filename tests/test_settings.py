@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cryoisac.errors import SettingError
-from cryoisac.settings import Described, Isac, Settings, Simulation, check, describe
+from cryoisac.settings import ISAC2_ONLY, LIKELIHOOD_ONLY, Described, Isac, Settings, Simulation, check, describe
 
 CLASSES: tuple[type[Settings], ...] = (Isac, Simulation)
 ALL = [pytest.param(c, d, id=f"{c.__name__}.{d.name}") for c in CLASSES for d in describe(c)]
@@ -31,7 +31,8 @@ def test_every_setting_is_described(settings: type[Settings], d: Described) -> N
     assert s.meaning[0].isupper()
     assert "\n" not in s.meaning
     assert d.type in (bool, int, float, str)
-    assert d.type is bool or s.choices or s.at_least is not None
+    assert d.type in (bool, str) or s.at_least is not None
+    assert d.type is not str or s.choices or s.automatic
     assert bool(s.automatic) == (d.default is None)
     assert not (s.unit and d.type in (bool, str))
     assert d.flag == "--" + d.name.replace("_", "-")
@@ -85,7 +86,8 @@ def test_nan_is_refused(settings: type[Settings], d: Described) -> None:
 def test_choices_are_closed(settings: type[Settings], d: Described) -> None:
     """Definition: every choice is allowed, another is refused by naming them all."""
     for choice in d.setting.choices:
-        assert getattr(settings(**{d.name: choice}), d.name) == choice
+        method = {"method": "isac2"} if d.name in ISAC2_ONLY else {}
+        assert getattr(settings(**{**method, d.name: choice}), d.name) == choice
     with pytest.raises(SettingError, match=rf"^{d.flag}: is other; choose one of {', '.join(d.setting.choices)}$"):
         settings(**{d.name: "other"})
 
@@ -93,8 +95,8 @@ def test_choices_are_closed(settings: type[Settings], d: Described) -> None:
 @pytest.mark.parametrize(
     ("settings", "given", "flag"),
     [
-        (Isac, {"FL": 0.3, "FH": 0.29}, "--FH"),
-        (Isac, {"ir": 30}, "--ir"),
+        (Isac, {"method": "isac2", "FL": 0.3, "FH": 0.29}, "--FH"),
+        (Isac, {"method": "isac2", "ir": 30}, "--ir"),
         (Isac, {"target_radius": 37}, "--target-radius"),
         (Isac, {"target_nx": 61}, "--target-radius"),
         (Isac, {"img_per_grp": 50, "minimum_grp_size": 51}, "--minimum-grp-size"),
@@ -113,11 +115,11 @@ def test_settings_that_disagree_are_refused(settings: type[Settings], given: dic
 @pytest.mark.parametrize(
     ("settings", "given"),
     [
-        (Isac, {"FL": 0.3, "FH": 0.3}),
-        (Isac, {"ir": 29}),
+        (Isac, {"method": "isac2", "FL": 0.3, "FH": 0.3}),
+        (Isac, {"method": "isac2", "ir": 29}),
         (Isac, {"target_radius": 36}),
         (Isac, {"target_nx": 62}),
-        (Isac, {"target_nx": 60, "xr": 3}),
+        (Isac, {"method": "isac2", "target_nx": 60, "xr": 3}),
         (Isac, {"img_per_grp": 50, "minimum_grp_size": 50}),
         (Isac, {"minimum_grp_size": 1000}),
         (Simulation, {"defocus_min": 2.0, "defocus_max": 2.0}),
@@ -128,6 +130,22 @@ def test_settings_that_just_agree_are_taken(settings: type[Settings], given: dic
     """Definition: the limits of the conflicts above belong to what is allowed."""
     made = settings(**given)
     assert {name: getattr(made, name) for name in given} == given
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), [(n, "isac2") for n in LIKELIHOOD_ONLY] + [(n, "likelihood") for n in ISAC2_ONLY]
+)
+def test_settings_of_the_other_method_are_refused(name: str, method: str) -> None:
+    """Definition: one that is not at its default belongs to the other method, which the sentence names."""
+    d = next(d for d in describe(Isac) if d.name == name)
+    other = next(c for c in d.setting.choices if c != d.default) if d.setting.choices else None
+    value = other or (not d.default if d.type is bool else d.type(d.setting.at_least))
+    if value == d.default:
+        value += 1
+    belongs = "isac2" if method == "likelihood" else "likelihood"
+    with pytest.raises(SettingError, match=rf"^{d.flag}: belongs to --method {belongs}; "):
+        Isac(method=method, **{name: value})
+    assert Isac(method=method, **{name: d.default}).method == method
 
 
 def test_the_advice_for_a_radius_that_does_not_fit_is_right() -> None:

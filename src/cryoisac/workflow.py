@@ -89,7 +89,7 @@ def run_isac(
     run = plan_run(home, particles, settings, threads=threads or default_threads(), progress=progress or Silent())
     with home.held(), home.log.open("a") as log, filtering_threads(run.threads):
         if restart is not None:
-            restart_at(home, restart)
+            restart_at(home, restart, settings.method)
         run = replace(run, progress=Logged(run.progress, log))
         say_plan(run)
         begin(run)
@@ -129,6 +129,7 @@ def publish(run: Run, result: Result) -> dict[str, Any]:
     record = run.record | {
         "status": "finished",
         "generations": chapters,
+        "starts": list(result.starts),
         "changes": list(result.changes),
         "classes": [
             {
@@ -137,7 +138,7 @@ def publish(run: Run, result: Result) -> dict[str, Any]:
                 "number": chapters[made_in[c]]["number"],
                 "main": chapters[made_in[c]]["main"],
                 "generation": chapters[made_in[c]]["generation"],
-                "pixel_error_px": round(float(errors_px[c]), 6),
+                "pixel_error_px": round(float(errors_px[c]), 6) if np.isfinite(errors_px[c]) else None,
             }
             for c in range(len(sizes))
         ],

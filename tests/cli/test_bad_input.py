@@ -47,6 +47,8 @@ class Case:
         Options after those that fit.
     status : int
         Exit status: 1 for bad input, 2 for a wrong call.
+    methods : tuple of str
+        Methods that say so.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Case:
     says: tuple[str, ...]
     options: tuple[str, ...] = ()
     status: int = 1
+    methods: tuple[str, ...] = ("likelihood", "isac2")
 
 
 FILES: list[Case] = []
@@ -372,17 +375,90 @@ SETTINGS = [
         ("--target-radius", "17 px does not fit", "36 px", "16", "--target-nx"),
         ("--target-radius", "17"),
     ),
-    Case("filter the wrong way round", good, ("--FH", "below --FL 0.3", "raise --FH"), ("--FL", "0.3", "--FH", "0.2")),
-    Case("cut-off beyond Nyquist", good, ("--FL", "is 0.6", "at most 0.5"), ("--FL", "0.6")),
-    Case("negative search", good, ("--xr", "is -1", "at least 0"), ("--xr", "-1")),
-    Case("step of zero", good, ("--ts", "is 0", "at least 0.1"), ("--ts", "0")),
-    Case("step beyond the search", good, ("--ts", "is 2", "--xr 1", "at most 1", "--xr 0"), ("--ts", "2")),
-    Case("step beyond the search along y", good, ("--ts", "--yr 0.5", "--yr 0"), ("--yr", "0.5")),
+    Case(
+        "filter the wrong way round",
+        good,
+        ("--FH", "below --FL 0.3", "raise --FH"),
+        ("--FL", "0.3", "--FH", "0.2"),
+        methods=("isac2",),
+    ),
+    Case(
+        "cut-off beyond Nyquist",
+        good,
+        ("--FL", "is 0.6", "at most 0.5"),
+        ("--FL", "0.6"),
+        methods=("isac2",),
+    ),
+    Case(
+        "negative search",
+        good,
+        ("--xr", "is -1", "at least 0"),
+        ("--xr", "-1"),
+        methods=("isac2",),
+    ),
+    Case(
+        "step of zero",
+        good,
+        ("--ts", "is 0", "at least 0.1"),
+        ("--ts", "0"),
+        methods=("isac2",),
+    ),
+    Case(
+        "step beyond the search",
+        good,
+        ("--ts", "is 2", "--xr 1", "at most 1", "--xr 0"),
+        ("--ts", "2"),
+        methods=("isac2",),
+    ),
+    Case(
+        "step beyond the search along y",
+        good,
+        ("--ts", "--yr 0.5", "--yr 0"),
+        ("--yr", "0.5"),
+        methods=("isac2",),
+    ),
     Case("not a number", good, ("--thld-err", "is not a number"), ("--thld-err", "nan")),
-    Case("text for a number", good, ("--maxit", "'many' is not a valid integer"), ("--maxit", "many"), 2),
+    Case(
+        "text for a number",
+        good,
+        ("--maxit", "'many' is not a valid integer"),
+        ("--maxit", "many"),
+        2,
+        methods=("isac2",),
+    ),
     Case("unknown option", good, ("--radios", "--radius"), ("--radios", "12"), 2),
     Case("unknown choice", good, ("--on-bad-image", "nonsense", "stop", "skip"), ("--on-bad-image", "nonsense"), 2),
-    Case("option without its value", good, ("--maxit", "requires an argument"), ("--maxit",), 2),
+    Case(
+        "option without its value",
+        good,
+        ("--maxit", "requires an argument"),
+        ("--maxit",),
+        2,
+        methods=("isac2",),
+    ),
+    Case(
+        "options of the other method",
+        good,
+        ("--max-shift", "belongs to --method likelihood", "leave it out"),
+        ("--max-shift", "2"),
+        methods=("isac2",),
+    ),
+    Case(
+        "options of the original method",
+        good,
+        ("--xr", "belongs to --method isac2", "leave it out"),
+        ("--xr", "2"),
+        methods=("likelihood",),
+    ),
+    Case("negative shifts", good, ("--max-shift", "at least 0"), ("--max-shift", "-1"), methods=("likelihood",)),
+    Case("no starts", good, ("--starts", "at least 1"), ("--starts", "0"), methods=("likelihood",)),
+    Case(
+        "radius far too small",
+        good,
+        ("--radius", "too little detail", "true radius"),
+        ("--radius", "2"),
+        methods=("likelihood",),
+    ),
     Case("no threads", good, ("--threads", "0"), ("--threads", "0"), 2),
     Case("restart of nothing", good, ("--restart 1", "leave it out"), ("--restart", "1")),
 ]
@@ -391,8 +467,8 @@ SETTINGS = [
 def isac(particles: Path | str, out: Path, *options: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """Run the command with options that fit and these, and return its exit status and what it says on stderr."""
     words = [*FITTING, *options]
-    if words[-1] == "AUTOMATIC":  # leave the setting out
-        words = words[2:-2]
+    if "AUTOMATIC" in words:  # leave the setting out
+        words = [w for w in words[2:] if w not in ("--radius", "AUTOMATIC")]
     status = cli.run(["isac", str(particles), str(out), *words])
     return status, capsys.readouterr().err
 
@@ -414,15 +490,21 @@ def state_of(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("case", FILES + SETTINGS, ids=lambda case: case.name)
+by_method = pytest.mark.parametrize("method", ["likelihood", "isac2"])
+
+
+@pytest.mark.parametrize(
+    ("case", "method"),
+    [pytest.param(case, m, id=f"{case.name}-{m}") for case in FILES + SETTINGS for m in case.methods],
+)
 def test_bad_input_is_one_line_and_no_directory(
-    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    case: Case, method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "data").mkdir()
     monkeypatch.chdir(tmp_path)
     particles = case.build(tmp_path / "data")
     before = state_of(tmp_path)
-    status, error = isac(particles, tmp_path / "out", *case.options, capsys=capsys)
+    status, error = isac(particles, tmp_path / "out", "--method", method, *case.options, capsys=capsys)
     assert status == case.status
     check_line(error, case.says)
     assert state_of(tmp_path) == before
@@ -431,27 +513,34 @@ def test_bad_input_is_one_line_and_no_directory(
 # Machines that cannot hold the run
 
 
-def test_too_little_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cryoisac.run.plan.available_memory_bytes", lambda: 1_000_000)
-    status, error = isac(good(tmp_path), tmp_path / "out", capsys=capsys)
+@by_method
+def test_too_little_memory(
+    method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cryoisac.run.room.available_memory_bytes", lambda: 1_000_000)
+    status, error = isac(good(tmp_path), tmp_path / "out", "--method", method, capsys=capsys)
     assert status == 1
     check_line(error, ("memory: the run needs", "1 MB are free", "fewer particles"))
     assert not (tmp_path / "out").exists()
 
 
-def test_too_little_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@by_method
+def test_too_little_disk(
+    method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Usage(NamedTuple):
         free: int = 1000
 
-    monkeypatch.setattr("cryoisac.run.plan.shutil.disk_usage", lambda path: Usage())
-    status, error = isac(good(tmp_path), tmp_path / "out", capsys=capsys)
+    monkeypatch.setattr("cryoisac.run.room.shutil.disk_usage", lambda path: Usage())
+    status, error = isac(good(tmp_path), tmp_path / "out", "--method", method, capsys=capsys)
     assert status == 1
     check_line(error, ("disk: the run needs", str(tmp_path), "1 kB are free", "make room"))
     assert not (tmp_path / "out").exists()
 
 
+@by_method
 def test_a_disk_that_fills_up_on_the_way(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same command goes on when there is room again."""
 
@@ -461,11 +550,11 @@ def test_a_disk_that_fills_up_on_the_way(
     particles = simulated(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr("cryoisac.io.mrc_write.os.pwrite", full)
-        status, error = isac(particles, tmp_path / "out", "--skip-prealignment", *QUICK, capsys=capsys)
+        status, error = isac(particles, tmp_path / "out", *QUICK[method], capsys=capsys)
     assert status == 1
     check_line(error, ("No space left on device",))
     assert not list((tmp_path / "out").rglob("*.mrcs*"))
-    assert isac(particles, tmp_path / "out", "--skip-prealignment", *QUICK, capsys=capsys) == (0, "")
+    assert isac(particles, tmp_path / "out", *QUICK[method], capsys=capsys) == (0, "")
 
 
 # Output directories that are taken
@@ -535,7 +624,17 @@ def test_a_directory_without_permission(tmp_path: Path, capsys: pytest.CaptureFi
 
 # Runs that were damaged
 
-QUICK = ("--minimum-grp-size", "8", "--maxit", "8", "--init-iter", "2", "--main-iter-limit", "1")
+QUICK = {
+    "likelihood": ("--minimum-grp-size", "8", "--starts", "2", "--max-shift", "1"),
+    "isac2": (
+        *("--method", "isac2", "--minimum-grp-size", "8", "--maxit", "8", "--init-iter", "2"),
+        *("--main-iter-limit", "1"),
+    ),
+}
+SAVED = {
+    "likelihood": ("survey.npz", "rings.npy", "ctf2.npy", "likelihood.npz"),
+    "isac2": ("prealignment.npz", "isac.npz"),
+}
 
 
 def simulated(folder: Path) -> Path:
@@ -546,12 +645,25 @@ def simulated(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def unfinished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with particles and a run of them, ``out``, that says of itself that it is running."""
+    """A folder with particles and a run of them by each method that is not finished."""
     folder = tmp_path_factory.mktemp("unfinished")
-    assert cli.run(["isac", str(simulated(folder)), str(folder / "out"), *FITTING, *QUICK]) == 0
-    record = json.loads((folder / "out" / "run.json").read_text())
-    (folder / "out" / "run.json").write_text(json.dumps({**record, "status": "running"}))
+    particles = str(simulated(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cryoisac.workflow.publish", stopped)
+        patch.setattr("cryoisac.cluster.likelihood.result", stopped)
+        for method, options in QUICK.items():
+            with pytest.raises(Stop):
+                cli.run(["isac", particles, str(folder / method), *FITTING, *options])
+            assert json.loads((folder / method / "run.json").read_text())["status"] == "running"
     return folder
+
+
+class Stop(Exception):
+    """Ends a run before its end."""
+
+
+def stopped(*_: object) -> None:
+    raise Stop
 
 
 def cut(path: Path) -> None:
@@ -568,16 +680,28 @@ def overwritten(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [cut, emptied, overwritten])
 @pytest.mark.parametrize(
-    "name", ["run.json", "state/scan.npz", "state/prealignment.npz", "state/isac.npz", "working_stack.mrcs"]
+    ("method", "name"),
+    [
+        (method, name)
+        for method, saved in SAVED.items()
+        for name in ("run.json", "working_stack.mrcs", "state/scan.npz", *(f"state/{s}" for s in saved))
+    ],
 )
 def test_a_damaged_run_is_refused_and_not_damaged_further(
-    name: str, damage: Callable[[Path], None], unfinished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    method: str,
+    name: str,
+    damage: Callable[[Path], None],
+    unfinished: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "out"
-    shutil.copytree(unfinished / "out", out)
+    shutil.copytree(unfinished / method, out)
     damage(out / name)
+    if (method, name) == ("likelihood", "working_stack.mrcs"):  # read only where ring images are not there yet
+        (out / "state" / "rings.npy").unlink()
     before = state_of(out)
-    status, error = isac(unfinished / "simulated" / "particles.star", out, *QUICK, capsys=capsys)
+    status, error = isac(unfinished / "simulated" / "particles.star", out, *QUICK[method], capsys=capsys)
     assert status == 1
     check_line(error, (str(out / name), "choose another directory" if name == "run.json" else "delete it"))
     after = state_of(out)
@@ -594,11 +718,13 @@ def record_without(key: str, record: dict[str, Any]) -> dict[str, Any]:
 def test_a_record_that_lacks_something(
     key: str, unfinished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = json.loads((unfinished / "out" / "run.json").read_text())
+    record = json.loads((unfinished / "likelihood" / "run.json").read_text())
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run.json").write_text(json.dumps(record_without(key, record)))
     before = state_of(tmp_path)
-    status, error = isac(unfinished / "simulated" / "particles.star", tmp_path / "out", *QUICK, capsys=capsys)
+    status, error = isac(
+        unfinished / "simulated" / "particles.star", tmp_path / "out", *QUICK["likelihood"], capsys=capsys
+    )
     assert status == 1
     check_line(error, (str(tmp_path / "out"), "choose another directory"))
     assert state_of(tmp_path) == before
@@ -607,7 +733,8 @@ def test_a_record_that_lacks_something(
 # Bad images that are to be passed over
 
 
-def test_skipped_images_stand_in_the_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@by_method
+def test_skipped_images_stand_in_the_ledger(method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The run succeeds; bad images have the reason, no class, and rows in the tables of all images."""
     particles, bad = simulated(tmp_path), [0, 17, 59]
     path = particles.parent / "particles.mrcs"
@@ -617,7 +744,7 @@ def test_skipped_images_stand_in_the_ledger(tmp_path: Path, capsys: pytest.Captu
         file.seek(1024)
         file.write(images.tobytes())
     out = tmp_path / "out"
-    assert isac(particles, out, *QUICK, "--on-bad-image", "skip", capsys=capsys) == (0, "")
+    assert isac(particles, out, *QUICK[method], "--on-bad-image", "skip", capsys=capsys) == (0, "")
     with (out / "ledger.csv").open() as table:
         rows = list(csv.DictReader(table))
     assert len(rows) == 60
@@ -632,3 +759,28 @@ def test_skipped_images_stand_in_the_ledger(tmp_path: Path, capsys: pytest.Captu
     left = np.loadtxt(out / "not_processed_images.txt", dtype=int)
     assert sorted([*left, *placed]) == list(range(60))
     assert json.loads((out / "run.json").read_text())["counts"]["by_reason"]["bad_image"] == 3
+
+
+# Particles that a method can do nothing with
+
+
+@pytest.mark.parametrize("outside", [0.0, 3.0])
+def test_masked_images_are_refused_by_likelihood(
+    outside: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the background is constant there is no noise to measure: the line names the image and another way."""
+    y, x = np.mgrid[:BOX, :BOX] - BOX // 2
+    images = noise()
+    images[20:, x**2 + y**2 > 12**2] = outside
+    particles = stack(tmp_path, images)
+    status, error = isac(particles, tmp_path / "out", capsys=capsys)
+    assert status == 1
+    check_line(error, ("particles.mrcs: image 21 ", "no noise around the particle", "--method isac2"))
+
+
+def test_shifts_beyond_the_working_images_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Definition: of 32 px images, 16 - 3 px for the mask's edge - 12 leave 1 px."""
+    assert cli.run(["isac", str(simulated(tmp_path)), str(tmp_path / "out"), *FITTING, "--max-shift", "3"]) == 0
+    warnings = [line for line in capsys.readouterr().out.splitlines() if "Warning" in line]
+    assert "--max-shift 3 reaches beyond the working images: only shifts within 1 px" in warnings[0]
+    assert "larger box" in warnings[0]

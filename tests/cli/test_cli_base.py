@@ -38,14 +38,14 @@ def test_definition_options_of_isac() -> None:
         seen.append(from_options(Isac, options))
 
     for flags in (
-        ["--FL", "0.1", "--img-per-grp", "60", "--ctf", "--CTF", "--rand_seed", "3"],
-        ["--fl", "0.1", "--img_per_grp", "60", "--ctf", "--rand-seed", "3"],
+        ["--method", "isac2", "--FL", "0.1", "--img-per-grp", "60", "--ctf", "--CTF", "--rand_seed", "3"],
+        ["--method=isac2", "--fl", "0.1", "--img_per_grp", "60", "--ctf", "--rand-seed", "3"],
     ):
         result = CliRunner().invoke(command, flags, catch_exceptions=False)
         assert result.exit_code == 0, result.output
     assert seen[0] == seen[1] == Isac(method="isac2", FL=0.1, img_per_grp=60, ctf=True, rand_seed=3)
     CliRunner().invoke(command, [], catch_exceptions=False)
-    assert seen[2] == Isac(method="isac2")
+    assert seen[2] == Isac(method="likelihood")
     shown = CliRunner().invoke(command, ["--help"], terminal_width=80).output
     for described in describe(Isac):
         assert f"  {described.flag}" in shown

@@ -17,18 +17,27 @@ from cryoisac.cli import main as cli
 from cryoisac.cli.progress import Terminal
 from cryoisac.settings import Simulation
 from cryoisac.simulate.files import simulate
-from tests.run.conftest import SETTINGS, contents
+from tests.run.conftest import LIKELIHOOD, SETTINGS, contents
 
-OPTIONS = (
+COMMON = (
     *("--radius", "12", "--target-radius", "12", "--target-nx", "36", "--rand-seed", "3"),
-    *("--img-per-grp", "20", "--minimum-grp-size", "8", "--maxit", "12", "--init-iter", "2"),
+    *("--img-per-grp", "20", "--minimum-grp-size", "8"),
 )
+OPTIONS = {
+    "likelihood": (*COMMON, "--max-shift", "1", "--starts", "2"),
+    "isac2": (*COMMON, "--method", "isac2", "--maxit", "12", "--init-iter", "2"),
+}
+WORDS_OF_THE_OTHER = {"likelihood": ("generation", "stable", "round of"), "isac2": ("Start", "split", "likelihood")}
+FIRST_STATE = {"likelihood": "survey.npz", "isac2": "isac.npz"}
+by_method = pytest.mark.parametrize("method", OPTIONS)
 STAMP = re.compile(r"^\d\d:\d\d:\d\d  ")
 
 
-def isac(particles: Path, out: Path, *options: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str], str]:
+def isac(
+    particles: Path, out: Path, *options: str, method: str = "isac2", capsys: pytest.CaptureFixture[str]
+) -> tuple[int, list[str], str]:
     """Run the command and return its exit status, the lines on stdout and the text on stderr."""
-    status = cli.run(["isac", str(particles), str(out), *OPTIONS, *options])
+    status = cli.run(["isac", str(particles), str(out), *OPTIONS[method], *options])
     said = capsys.readouterr()
     return status, said.out.splitlines(), said.err
 
@@ -41,24 +50,28 @@ def particles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "particles.star"
 
 
-def test_what_a_run_says(particles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@by_method
+def test_what_a_run_says(method: str, particles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Definition: plan, rounds, the share accounted for and the report on stdout, each line with its time."""
     out = tmp_path / "run"
-    status, lines, error = isac(particles, out, capsys=capsys)
+    status, lines, error = isac(particles, out, method=method, capsys=capsys)
     record = json.loads((out / "run.json").read_text())
     counts, classes = record["counts"], len(record["classes"])
     assert (status, error) == (0, "")
     assert all(STAMP.match(line) for line in lines)
     text = "\n".join(STAMP.sub("", line) for line in lines)
-    for begin in ("Particles   100 of 100, 32 px", "Radius      12 px", "Classes     5 of about 20", "Memory", "Time"):
+    number = "5 of about 20" if method == "isac2" else "about 5 at first, of 20"
+    for begin in ("Particles   100 of 100, 32 px", "Radius      12 px", f"Classes     {number}", "Memory", "Time"):
         assert f"\n{begin}" in text
+    for word in WORDS_OF_THE_OTHER[method]:
+        assert word not in text
     assert f"\n{classes} classes, {counts['accounted']} of 100 particles accounted for (" in text
     assert f"({counts['accounted']:.1f} %)" in text  # of 100
     assert text.endswith(f"Report: {out / 'report.html'}")
     assert (out / "report.html").is_file()
 
     before = contents(out)
-    status, lines, error = isac(particles, out, capsys=capsys)
+    status, lines, error = isac(particles, out, method=method, capsys=capsys)
     assert (status, error) == (0, "")
     assert "finished; nothing was changed" in lines[0]
     assert lines[-1].endswith(f"Report: {out / 'report.html'}")
@@ -101,6 +114,8 @@ def test_options_make_the_settings_that_are_meant(
     assert isac(particles, tmp_path / "run", "--main-iter-limit", "1", capsys=capsys)[0] == 0
     given = json.loads((tmp_path / "run" / "run.json").read_text())["given"]
     assert given == asdict(SETTINGS) | {"main_iter_limit": 1}
+    assert isac(particles, tmp_path / "other", method="likelihood", capsys=capsys)[0] == 0
+    assert json.loads((tmp_path / "other" / "run.json").read_text())["given"] == asdict(LIKELIHOOD)
 
 
 def test_a_search_that_is_less_than_it_seems_is_said(
@@ -117,13 +132,16 @@ def test_a_search_that_is_less_than_it_seems_is_said(
     assert "--target-nx" in warning
 
 
-def test_interrupted_and_continued(particles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@by_method
+def test_interrupted_and_continued(
+    method: str, particles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Invariance: Ctrl-C gives one line and status 130; the same command goes on to what an undisturbed run leaves."""
     out = tmp_path / "cut"
-    command = [sys.executable, "-m", "cryoisac", "isac", str(particles), str(out), *OPTIONS]
+    command = [sys.executable, "-m", "cryoisac", "isac", str(particles), str(out), *OPTIONS[method]]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not (out / "state" / "isac.npz").exists():  # the run is under way, and not near its end
+    while not (out / "state" / FIRST_STATE[method]).exists():  # the run is under way, and not near its end
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.005)
@@ -133,8 +151,8 @@ def test_interrupted_and_continued(particles: Path, tmp_path: Path, capsys: pyte
     assert error.split("\n") == ["", "Interrupted.", ""]  # the first ends the line that ^C was shown on
     assert said.splitlines()[-1].endswith("Stopped; the same command continues this run.")
     assert json.loads((out / "run.json").read_text())["status"] == "running"
-    assert isac(particles, out, capsys=capsys)[0] == 0
-    assert isac(particles, tmp_path / "whole", capsys=capsys)[0] == 0
+    assert isac(particles, out, method=method, capsys=capsys)[0] == 0
+    assert isac(particles, tmp_path / "whole", method=method, capsys=capsys)[0] == 0
     assert contents(out) == contents(tmp_path / "whole")
 
 

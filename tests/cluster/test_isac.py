@@ -9,7 +9,7 @@ from cryoisac.cluster import isac
 from cryoisac.cluster.generation import Bench, Generation
 from cryoisac.comm import Serial
 from cryoisac.engine.reference import ReferenceEngine
-from cryoisac.model.ledger import SMALL_CLASS, UNSTABLE, Ledger
+from cryoisac.model.ledger import REASONS, SMALL_CLASS, UNSTABLE, Ledger
 from cryoisac.model.poses import Poses
 from cryoisac.settings import Isac
 
@@ -117,4 +117,4 @@ def test_a_ledger_of_used_images_spreads_to_all() -> None:
     )
     whole = used.spread(np.array([1, 2, 4]), 6)
     assert whole.label.tolist() == [-1, 0, -1, -1, 1, -1]
-    assert whole.counts() == {"untried": 0, "unstable": 1, "small_class": 0, "bad_image": 3}
+    assert whole.counts() == dict.fromkeys(REASONS, 0) | {"unstable": 1, "bad_image": 3}

@@ -1,6 +1,9 @@
 """The compiled likelihood: the float64 definition on every instruction set, threads, batches, memory, errors."""
 
 import functools
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,11 +160,65 @@ def test_more_energy_kept_is_closer(native):
     assert missing.max() < 5e-3
 
 
-def test_plan_covers_what_is_held(native):
-    """Known truth: a plan is at least what the answers and the prepared references take."""
-    references, images, _, _, _, search = asked("even box")
-    ready = native(images).ready(references, search)
-    assert native(images).plan(1000, 3, search) > ready.panel.nbytes + 4 * 1000 * 3
+MEASURE = """
+import re
+from pathlib import Path
+import numpy as np
+from cryoisac.engine.likelihood import PoseSearch, RingImages, shift_disc
+from cryoisac.engine.likelihood_native import NativeLikelihoodEngine
+from cryoisac.model.poses import Poses
+from cryoisac.ops.hartley import transform_rings
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text()).group(1)) * 1024
+rng = np.random.default_rng(0)
+rings = transform_rings(20, first=2, box_px=76, support_px=34)
+samples = rng.normal(size=(64, sum(rings.lengths))).astype(np.float32)
+images = RingImages(rings=rings, box_px=76, samples=samples, ctf2=np.ones((64, 19), np.float32))
+rows, k = {rows}, {k}
+references, row = np.repeat(samples[:8], k // 8, axis=0), np.arange(rows) % 64
+labels, poses = np.arange(rows) % k, Poses.identity(rows)
+engine, search = NativeLikelihoodEngine(images, 2), PoseSearch(last_ring=16, shifts_px=shift_disc(3, 1.5))
+engine.match(references[:1], labels[:8] * 0, row[:8], search)
+before = peak()
+engine.{question}
+print(peak() - before, engine.plan(rows, k, search))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+@pytest.mark.parametrize(
+    ("rows", "k", "question"),
+    [
+        (20_000, 400, "score(references, row, search)"),
+        (100_000, 400, "match(references, labels, row, search)"),
+        (100_000, 400, "refine(references, labels, row, poses, 16)"),
+        (100_000, 400, "total(labels, row, poses, k)"),
+    ],
+)
+def test_no_more_is_taken_than_was_planned(rows, k, question):
+    """Definition: the rise of the process's peak memory during one question, in a process of its own."""
+    program = MEASURE.format(rows=rows, k=k, question=question)
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    taken, planned = map(int, said.split())
+    assert taken <= planned
+    if question.startswith("score"):  # the largest question; a plan that claims too much refuses what could be done
+        assert planned < 3 * taken
+
+
+def test_an_image_that_is_not_finite_has_no_gain(native):
+    """Known truth: its own gains are not numbers; those of rows beside it, and of other references, are."""
+    references, images, labels, rows, poses, search = asked("even box")
+    samples = images.samples.copy()
+    samples[rows[2], 5] = np.nan
+    engine = native(RingImages(rings=images.rings, box_px=36, samples=samples, ctf2=images.ctf2))
+    lost = rows == rows[2]
+    scores = engine.score(references, rows, search)
+    assert np.isnan(scores[lost]).all()
+    assert (scores[~lost] == native(images).score(references, rows, search)[~lost]).all()
+    assert (np.isnan(engine.match(references, labels, rows, search).score) == lost).all()
+    refined = engine.refine(references, labels, rows, poses, 15)
+    assert (np.isnan(refined.score) == lost).all()
+    assert np.isfinite(refined.poses.rows()).all()
 
 
 def test_outermost_shifts():

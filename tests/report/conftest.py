@@ -10,6 +10,7 @@ import mrcfile
 import numpy as np
 import pytest
 
+from cryoisac.products.tables import LEDGER_COLUMNS
 from cryoisac.settings import Isac
 
 SIZES = (30, 12, 45)
@@ -47,18 +48,21 @@ def record_of(sizes: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def write_ledger(path: Path, sizes: tuple[int, ...]) -> None:
-    """The ledger: members first, then the others; errors of members are 0.25, scores count up."""
+def write_ledger(path: Path, sizes: tuple[int, ...], others: tuple[int, str] = (-1, "nan")) -> None:
+    """The ledger: members first, then the others; errors of members are 0.25, scores count up.
+
+    ``others`` are rival and membership stability, of all particles.
+    """
     reasons = [r for r, n in REASONS.items() for _ in range(n)]
     labels = [c + 1 for c, n in enumerate(sizes) for _ in range(n)] + [-1] * len(reasons)
     words = [""] * sum(sizes) + reasons
     error = {"": 0.25, "unstable": 2.0, "small_class": 0.5}
     with path.open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("index", "image", "class", "reason", "generation", "pixel_error", "score"))
+        rows.writerow(LEDGER_COLUMNS)
         for i, (label, word) in enumerate(zip(labels, words, strict=True)):
             rows.writerow(
-                (i, f'{i + 1:06d}@a "b", c.mrcs', label, word, 1, f"{error.get(word, np.inf):.6f}", f"{i:.6f}")
+                (i, f'{i + 1:06d}@a "b", c.mrcs', label, word, 1, f"{error.get(word, np.inf):.6f}", f"{i:.6f}", *others)
             )
 
 
@@ -76,6 +80,37 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             mrcfile.write(path / "ordered_class_averages.mrcs", averages[[1, 2, 0]][:, ::-1])
         write_ledger(path / "ledger.csv", sizes)
         (path / "run.json").write_text(json.dumps(record_of(sizes) | changes))
+        return path
+
+    return make
+
+
+def by_likelihood(record: dict[str, Any], changes: int = 3) -> dict[str, Any]:
+    """What ``run.json`` says of a run by likelihood: three starts, the second the best; splits and a merge."""
+    settings = Isac(radius=27, img_per_grp=30, minimum_grp_size=10, max_shift=4.5)
+    change = {"first": 40, "second": 25, "gain": 1234.0, "expected": 500.0}
+    kinds = ["merge", *["split"] * (changes - 1)] if changes else []
+    return record | {
+        "settings": {name: getattr(settings, name) for name in settings.__dataclass_fields__},
+        "starts": [
+            {"start": 1, "classes": 3, "evidence": 41000.0},
+            {"start": 2, "classes": 4, "evidence": 42345.0},
+            {"start": 3, "classes": 5, "evidence": 40000.0},
+        ],
+        "changes": [{"kind": kind} | change for kind in kinds],
+        "stopped_because": "Nothing changes any more.",
+    }
+
+
+@pytest.fixture
+def make_likelihood_run(make_run: Callable[..., Path]) -> Callable[..., Path]:
+    """Return a function that makes the directory of a run by likelihood."""
+
+    def make(changes: int = 3, **kinds: Any) -> Path:
+        path = make_run(**kinds)
+        record = by_likelihood(json.loads((path / "run.json").read_text()), changes)
+        (path / "run.json").write_text(json.dumps(record))
+        write_ledger(path / "ledger.csv", kinds.get("sizes", SIZES), (2, "0.8750"))
         return path
 
     return make

@@ -153,6 +153,71 @@ def test_no_classes_says_what_to_try(make_run):
     assert "no members" in text
 
 
+def test_a_run_by_likelihood_tells_its_starts_and_changes(make_likelihood_run):
+    """Known truth recovered: starts by their evidence, changes by their gains; no word of generations."""
+    text = page_of(make_likelihood_run()).text
+    for said in (
+        "87 of 100 particles lie in 3 classes.",
+        "1 3 1,345 2 4 went on 3 5 2,345",
+        "Splits after the best start: 2; merges: 1.",
+        "merge 40 25 1,234 500 2.5",
+        "gain in log-likelihood over no particle (natural units)",
+        "share of its fellows that a particle keeps in other starts",
+        "--max-shift",
+    ):
+        assert said in text
+    for other in ("eneration", "main iteration", "--xr", "correlation"):
+        assert other not in text
+
+
+def test_a_run_of_the_original_method_tells_its_generations(make_run):
+    """Definition: no word of starts, splits and merges, nor of what is not known."""
+    text = page_of(make_run()).text
+    for said in ("Generations", "stable classes", "correlation with the class"):
+        assert said in text
+    for other in ("Starts", "Splits", "natural units", "fellows", "--max-shift"):
+        assert other not in text
+
+
+def test_many_changes_are_folded_away(make_likelihood_run):
+    """Definition: a short list stands open, a long one does not; none is no table."""
+    assert "details" not in [tag for tag, _ in page_of(make_likelihood_run(12, name="few")).elements]
+    assert "details" in [tag for tag, _ in page_of(make_likelihood_run(13, name="many")).elements]
+    assert "Members of one part" not in page_of(make_likelihood_run(0, name="none")).text
+
+
+def test_ambiguous_particles_have_rivals(make_likelihood_run):
+    """Definition: where there are such, the page says where their other class is told."""
+    path = make_likelihood_run()
+    assert "rival" not in page_of(path).text
+    record = json.loads((path / "run.json").read_text())
+    record["counts"]["by_reason"]["ambiguous"] = record["counts"]["by_reason"].pop("unstable")
+    (path / "run.json").write_text(json.dumps(record))
+    text = page_of(path).text
+    assert "two classes explain it equally well 7" in text
+    assert "rival of ledger.csv names the second best class" in text
+
+
+def test_a_class_of_unknown_pixel_error_stands_last(make_likelihood_run):
+    """Definition: what no repeated alignment has told is no number."""
+    path = make_likelihood_run()
+    record = json.loads((path / "run.json").read_text())
+    record["classes"][0]["pixel_error_px"] = None
+    (path / "run.json").write_text(json.dumps(record))
+    page = page_of(path)
+    assert "unknown" in page.text
+    errors = {t["data-class"]: float(t["data-error"]) for t in page.every("li") if "data-class" in t}
+    assert max(errors, key=errors.get) == "1"
+
+
+def test_no_classes_by_likelihood_says_what_to_try(make_likelihood_run):
+    """Definition: the options named are those that the method has."""
+    text = page_of(make_likelihood_run(sizes=())).text
+    assert "None of 13 particles is explained by a class" in text
+    assert "--max-shift 4.5" in text
+    assert "--xr" not in text
+
+
 def test_unknown_pixel_size(make_run):
     """Definition: without a pixel size lengths stand in pixels only."""
     path = make_run()

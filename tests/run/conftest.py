@@ -19,6 +19,17 @@ SETTINGS = Isac(
     init_iter=2,
     rand_seed=3,
 )
+LIKELIHOOD = Isac(
+    radius=12,
+    img_per_grp=20,
+    minimum_grp_size=8,
+    target_radius=12,
+    target_nx=36,
+    max_shift=1.0,
+    starts=2,
+    rand_seed=3,
+)
+METHODS = {"likelihood": LIKELIHOOD, "isac2": SETTINGS}
 
 
 @pytest.fixture(scope="session")

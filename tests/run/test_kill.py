@@ -7,31 +7,34 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from cryoisac.settings import Isac, describe
 from cryoisac.workflow import run_isac
-from tests.run.conftest import SETTINGS, contents
+from tests.run.conftest import METHODS, contents
 
-KILLS = 24
+KILLS = 12
 
 
-def command(particles: Path, directory: Path) -> list[str]:
-    """Return the command line of a run with the settings of these tests."""
+def command(particles: Path, directory: Path, settings: Isac) -> list[str]:
+    """Return the command line of a run with some settings."""
     given = [
         word
         for d in describe(Isac)
-        if getattr(SETTINGS, d.name) != d.default
-        for word in (d.flag, str(getattr(SETTINGS, d.name)))
+        if getattr(settings, d.name) != d.default
+        for word in (d.flag, str(getattr(settings, d.name)))
     ]
     return [sys.executable, "-m", "cryoisac", "isac", str(particles), str(directory), *given]
 
 
-def test_killed_runs_end_as_undisturbed_ones(particles: Path, tmp_path: Path) -> None:
-    """Invariance: SIGKILL at 24 random moments, each followed by the same command; every run ends the same, bitwise."""
+@pytest.mark.parametrize("settings", METHODS.values(), ids=METHODS)
+def test_killed_runs_end_as_undisturbed_ones(particles: Path, tmp_path: Path, settings: Isac) -> None:
+    """Invariance: SIGKILL at 12 random moments, each followed by the same command; every run ends the same, bitwise."""
     whole = tmp_path / "whole"
-    run_isac(particles, whole, SETTINGS)
+    run_isac(particles, whole, settings)
     expected = contents(whole)
     begin = time.monotonic()
-    subprocess.run(command(particles, tmp_path / "timed"), check=True, capture_output=True)
+    subprocess.run(command(particles, tmp_path / "timed", settings), check=True, capture_output=True)
     duration = time.monotonic() - begin
     moments = random.Random(0)
     kills, runs = 0, 0
@@ -39,7 +42,8 @@ def test_killed_runs_end_as_undisturbed_ones(particles: Path, tmp_path: Path) ->
         directory = tmp_path / f"killed{runs}"
         ended = False
         while not ended:
-            process = subprocess.Popen(command(particles, directory), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            words = command(particles, directory, settings)
+            process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
             try:
                 _, said = process.communicate(timeout=moments.uniform(0.3, 1.0) * duration)
                 assert process.returncode == 0, said.decode()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import click
 
 from cryoisac.engine.native import INSTRUCTIONS, default_threads, instruction_set, instruction_sets
-from cryoisac.run.plan import available_memory_bytes, size
+from cryoisac.run.room import available_memory_bytes, size
 from cryoisac.settings import Isac
 
 PIXEL_BYTES = 4

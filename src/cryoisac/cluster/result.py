@@ -28,6 +28,8 @@ class Result:
         Splits and merges, with their gains.
     stopped_because : str
         Why the run stopped.
+    starts : tuple of dict
+        Random starts, with their classes and the evidence for them.
     """
 
     ledger: Ledger
@@ -36,6 +38,7 @@ class Result:
     chapters: tuple[dict[str, Any], ...]
     changes: tuple[dict[str, Any], ...]
     stopped_because: str
+    starts: tuple[dict[str, Any], ...] = ()
 
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
@@ -45,10 +48,13 @@ class Result:
 
     @property
     def pixel_errors_px(self) -> npt.NDArray[np.float64]:
-        """Root-mean-square pixel error of each class's members, shape (c,), over those whose error is known."""
+        """Root-mean-square pixel error of each class's members, shape (c,), over those whose error is known.
+
+        Infinite where none is, as in the ledger.
+        """
         ledger, c = self.ledger, len(self.averages)
         known = (ledger.label >= 0) & np.isfinite(ledger.pixel_error_px)
         squares = np.bincount(ledger.label[known], weights=ledger.pixel_error_px[known] ** 2, minlength=c)
         count = np.bincount(ledger.label[known], minlength=c)
-        error: npt.NDArray[np.float64] = np.sqrt(squares / np.maximum(count, 1))
+        error: npt.NDArray[np.float64] = np.sqrt(np.divide(squares, count, out=np.full(c, np.inf), where=count > 0))
         return error

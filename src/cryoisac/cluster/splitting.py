@@ -135,7 +135,19 @@ def engine_of(bench: LikelihoodBench, stick: Yardstick, chosen: Indices) -> Like
 
 
 def separations(bench: LikelihoodBench, stick: Yardstick, a: Indices, b: Indices, search: PoseSearch) -> Float:
-    """Return Ward's cost of the pairs of classes (a_i, b_i), each at its best relative pose, shape (p,)."""
+    """Return Ward's cost of pairs of classes, each at its best relative pose, shape (p,).
+
+    Parameters
+    ----------
+    bench : LikelihoodBench
+        Makes the engine that holds averages.
+    stick : Yardstick
+        How averages are compared.
+    a, b : ndarray, shape (p,), int64
+        The two classes of each pair.
+    search : PoseSearch
+        Where relative poses are looked for.
+    """
     images = engine_of(bench, stick, b)
     # a gain is <R_a, R_b> - |R_a|² / 2, and |R_a - R_b|² = |R_b|² - 2 gain
     gain = images.match(stick.raw[a], np.arange(len(a)), np.arange(len(b)), search).score

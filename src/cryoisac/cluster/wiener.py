@@ -84,7 +84,21 @@ def unusual(values: Float) -> npt.NDArray[np.bool_]:
 
 
 def class_sums(engine: LikelihoodEngine, labels: Indices, images: Indices, poses: Poses, k: int) -> Sums:
-    """Return the sums of ``k`` classes; rows with label -1 are left out."""
+    """Return the sums of classes.
+
+    Parameters
+    ----------
+    engine : LikelihoodEngine
+        Holds the images.
+    labels : ndarray, shape (m,), int64
+        Class of each row; rows with -1 are left out.
+    images : ndarray, shape (m,), int64
+        Image of each row.
+    poses : Poses
+        Pose of each row on its class.
+    k : int
+        Number of classes.
+    """
     member = labels >= 0
     denominator = np.zeros((k, len(engine.images.rings.radii)))
     np.add.at(denominator, labels[member], engine.images.ctf2[images[member]])

@@ -142,12 +142,17 @@ class NativeLikelihoodEngine:
 
     def score(self, references: Float32, images: Indices, search: PoseSearch) -> Float32:
         """Return the gain of each row with each reference at its best pose, shape (m, k); see ``LikelihoodEngine``."""
-        self._check_images(images)
-        ready = self.ready(references, search)
         scores = np.empty((len(images), len(references)), dtype=np.float32)
+        self.ask(self.ready(references, search), images, scores)
+        return scores
+
+    def ask(self, ready: Ready, images: Indices, scores: Float32) -> None:
+        """Write the gain of each row with each prepared reference to ``scores``, shape (m, k), contiguous float32."""
+        self._check_images(images)
+        if scores.shape != (len(images), len(ready.powers)) or scores.dtype != np.float32:
+            raise DataError("scores", f"shape {scores.shape}: need ({len(images)}, {len(ready.powers)}), float32")
         rows = np.ascontiguousarray(images, dtype=np.int64)
         ready.kernels.score(ready.tables, ready.shifts, ready.panel, ready.powers, *self._stored, rows, scores)
-        return scores
 
     def match(self, references: Float32, labels: Indices, images: Indices, search: PoseSearch) -> Match:
         """Return the best pose of each row on the reference that its label names; see ``LikelihoodEngine``."""

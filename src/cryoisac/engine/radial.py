@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from cryoisac.ops.polar import Float, Rings
 
-ENERGY_LOSS = 1e-3
+ENERGY_LOSS = 1e-4
 ANGLES_AN_ORDER = 3  # of the orders that matter for the choice of a shift
 COARSE_LOSS = 1e-2  # of all energy: what the orders may hold that are left out where the best shift is chosen
 FEWEST_ANGLES = 64

@@ -4,11 +4,12 @@ from html import escape
 
 import numpy as np
 
-from cryoisac.model.ledger import REASONS
+from cryoisac.model.ledger import AMBIGUOUS, REASONS
 from cryoisac.report.charts import count, histogram
 from cryoisac.report.finished import FinishedRun
 from cryoisac.report.markup import percent, section, table, width
 
+RIVALS = "<p>The column <code>rival</code> of <code>ledger.csv</code> names the second best class of each particle.</p>"
 TAIL = 3.0  # pixel errors beyond this many thresholds share the last bin
 
 
@@ -52,6 +53,7 @@ def fates(run: FinishedRun) -> str:
         "What became of the particles",
         f'<div class="bar tall" aria-hidden="true">{bar}</div>',
         table(("Particles", "Number#", "Share#"), rows),
+        RIVALS if reasons.get(AMBIGUOUS) else "",
         f"<p>Why the run ended: {escape(run.record['stopped_because'])}</p>",
     )
 
@@ -64,7 +66,9 @@ def _fate(colour: str, words: str, number: int, whole: int) -> str:
 
 
 def generations(run: FinishedRun) -> str:
-    """Return what each generation came to, and how the accounted particles grew."""
+    """Return what each generation of the original method came to, and how the accounted particles grew."""
+    if run.by_likelihood:
+        return ""
     whole, sum_, rows = run.record["counts"]["images"], 0, []
     for g in run.record["generations"]:
         before, sum_ = sum_, sum_ + g["accounted"]
@@ -99,14 +103,14 @@ def _number(value: int) -> str:
 def histograms(run: FinishedRun) -> str:
     """Return histograms of class sizes, pixel errors and scores."""
     sizes = np.array([c["members"] for c in run.record["classes"]], dtype=np.float64)
-    errors = np.array([c["pixel_error_px"] for c in run.record["classes"]], dtype=np.float64)
+    errors = np.array([c["pixel_error_px"] or np.nan for c in run.record["classes"]], dtype=np.float64)
     figures = []
     if len(sizes):
         bins = count([sizes], whole=True)
         figures.append(_figure("Class sizes", histogram([""], bins, axis="members of a class", of="classes")))
         bins = count([errors])
         figures.append(_figure("Pixel errors of classes", histogram([""], bins, axis="pixel error (px)", of="classes")))
-    figures += [_of_particles_errors(run), _of_particles_scores(run)]
+    figures += [_of_particles_errors(run), _of_particles_scores(run), _of_particles_fellowship(run)]
     return section("Distributions", '<div class="charts">' + "\n".join(f for f in figures if f) + "</div>")
 
 
@@ -130,8 +134,21 @@ def _of_particles_scores(run: FinishedRun) -> str:
     if not known.any():
         return ""
     series = [run.score[known & member], run.score[known & ~member]]
-    drawn = histogram(("in a class", "in none"), count(series), axis="score (higher fits better)", of="particles")
-    return _figure("Scores of particles", drawn, split=bool(len(series[1])))
+    name, axis = "Scores", "correlation with the class (higher fits better)"
+    if run.by_likelihood:
+        name, axis = "Gains", "gain in log-likelihood over no particle (natural units)"
+    drawn = histogram(("in a class", "in none"), count(series), axis=axis, of="particles")
+    return _figure(f"{name} of particles", drawn, split=bool(len(series[1])))
+
+
+def _of_particles_fellowship(run: FinishedRun) -> str:
+    member, known = run.label >= 0, np.isfinite(run.fellowship)
+    if not known.any():
+        return ""
+    series = [run.fellowship[known & member], run.fellowship[known & ~member]]
+    axis = "share of its fellows that a particle keeps in other starts"
+    drawn = histogram(("in a class", "in none"), count(series, edge=1.0), axis=axis, of="particles")
+    return _figure("Membership stability", drawn, split=bool(len(series[1])))
 
 
 def _figure(title: str, drawn: str, *, split: bool = False) -> str:

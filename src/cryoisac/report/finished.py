@@ -32,6 +32,8 @@ class FinishedRun:
         Class of each image from 0; -1 for an image in no class.
     pixel_error_px, score : ndarray, shape (n,)
         Last pixel error, in working pixels, and last score of each image; not finite where it has none.
+    fellowship : ndarray, shape (n,)
+        Membership stability of each image; NaN where it is not known.
     files : tuple of str
         Names of the files in the run directory.
     """
@@ -42,7 +44,13 @@ class FinishedRun:
     label: npt.NDArray[np.int64]
     pixel_error_px: Float
     score: Float
+    fellowship: Float
     files: tuple[str, ...]
+
+    @property
+    def by_likelihood(self) -> bool:
+        """Whether classes were made by likelihood."""
+        return bool(self.record["settings"]["method"] == "likelihood")
 
     @property
     def pixel_size_A(self) -> float | None:
@@ -89,6 +97,7 @@ def read_run(run_dir: Path, record: dict[str, Any] | None = None) -> FinishedRun
         label=columns["class"].astype(np.int64) - (columns["class"] > 0),
         pixel_error_px=columns["pixel_error"],
         score=np.where(tried & (columns["reason"] != "bad_image"), columns["score"], np.nan),
+        fellowship=columns["membership_stability"],
         files=tuple(sorted(p.name for p in run_dir.iterdir())),
     )
 
@@ -105,13 +114,13 @@ def _read_record(run_dir: Path) -> dict[str, Any]:
 
 
 def _read_ledger(run_dir: Path) -> dict[str, npt.NDArray[Any]]:
-    """Return the columns class, pixel_error and score as numbers, and reason as words."""
+    """Return the columns that are numbers, and reason as words."""
     path = run_dir / "ledger.csv"
     if not path.exists():
         raise RunError(run_dir, "there is no ledger.csv; continue the run to write it again")
     with path.open(newline="", encoding="utf-8") as file:
         header = next(csv.reader(file), [])
-    numbers = ("class", "pixel_error", "score")
+    numbers = ("class", "pixel_error", "score", "membership_stability")
     try:
         at = {name: header.index(name) for name in (*numbers, "reason")}
         table = _load(path, [at[name] for name in numbers], float)

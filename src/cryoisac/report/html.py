@@ -7,7 +7,7 @@ from string import Template
 from typing import Any
 
 from cryoisac.io.atomic import write_whole
-from cryoisac.report import accounts, origin, sheet
+from cryoisac.report import accounts, history, origin, sheet
 from cryoisac.report.finished import FinishedRun, read_run
 
 
@@ -45,6 +45,8 @@ def render(run: FinishedRun) -> str:
         sheet.averages,
         accounts.fates,
         accounts.generations,
+        history.starts,
+        history.changes,
         accounts.histograms,
         origin.files,
         origin.settings,
@@ -64,12 +66,17 @@ def render(run: FinishedRun) -> str:
 
 def _summary(run: FinishedRun) -> str:
     counts, k = run.record["counts"], len(run.record["classes"])
+    classes = f"class{'es' if k > 1 else ''}"
+    if run.by_likelihood:
+        if not k:
+            return f"None of {counts['images']:,} particles is explained by a class."
+        return f"{counts['accounted']:,} of {counts['images']:,} particles lie in {k:,} {classes}."
     generations = len(run.record["generations"])
     if not k:
         return f"None of {counts['images']:,} particles found a stable class in {generations} generations."
     return (
-        f"{counts['accounted']:,} of {counts['images']:,} particles lie in {k:,} stable "
-        f"class{'es' if k > 1 else ''}, found in {generations} generation{'s' if generations > 1 else ''}."
+        f"{counts['accounted']:,} of {counts['images']:,} particles lie in {k:,} stable {classes}, "
+        f"found in {generations} generation{'s' if generations > 1 else ''}."
     )
 
 

@@ -10,14 +10,32 @@ from cryoisac.report.finished import FinishedRun
 from cryoisac.report.markup import section, shown, table
 from cryoisac.report.pictures import data_uri, to_gray
 
-ADVICE = (  # what to try when no class was accepted, and why
-    ("--radius", "Check it first: it is the radius of the particle in pixels of the input images."),
-    ("--img-per-grp", "Raise it for noisy images, so that averages gain contrast; lower it for few or diverse images."),
-    ("--thld-err", "Raise it, twofold at first, so that members count as stable at a larger pixel error."),
-    ("--minimum-grp-size", "Lower it, so that classes with fewer stable members are accepted."),
-    ("--xr", "Raise it if particles were picked off their centres."),
-    ("--ctf", "Give it if the images carry their CTF uncorrected and the STAR file has its parameters."),
-)
+LAST = 1e6  # sorts after every pixel error
+Gray = npt.NDArray[np.uint8]
+
+RADIUS = ("--radius", "Check it first: it is the radius of the particle in pixels of the input images.")
+CTF = ("--ctf", "Give it if the images carry their CTF uncorrected and the STAR file has its parameters.")
+ADVICE = {  # what to try when no class was accepted, and why
+    "isac2": (
+        RADIUS,
+        (
+            "--img-per-grp",
+            "Raise it for noisy images, so that averages gain contrast; lower it for few or diverse images.",
+        ),
+        ("--thld-err", "Raise it, twofold at first, so that members count as stable at a larger pixel error."),
+        ("--minimum-grp-size", "Lower it, so that classes with fewer stable members are accepted."),
+        ("--xr", "Raise it if particles were picked off their centres."),
+        CTF,
+    ),
+    "likelihood": (
+        RADIUS,
+        CTF,
+        ("--max-shift", "Raise it if particles were picked far off their centres."),
+        ("--img-per-grp", "Raise it for noisy images, so that the first averages gain contrast."),
+        ("--minimum-grp-size", "Lower it, so that smaller classes are kept."),
+        ("--thld-err", "Raise it, so that members count as stable at a larger pixel error."),
+    ),
+}
 
 
 def averages(run: FinishedRun) -> str:
@@ -30,7 +48,12 @@ def averages(run: FinishedRun) -> str:
     laid = None if run.laid is None else to_gray(run.laid)
     biggest_first = sorted(range(len(classes)), key=lambda c: (-classes[c]["members"], classes[c]["class"]))
     tiles = [
-        _tile(classes[c], position.get(classes[c]["class"], -1), plain[c], None if laid is None else laid[c])
+        _tile(
+            _caption(run, classes[c]),
+            classes[c],
+            position.get(classes[c]["class"], -1),
+            (plain[c], None if laid is None else laid[c]),
+        )
         for c in biggest_first
     ]
     side_px = run.averages.shape[-1]
@@ -55,25 +78,31 @@ def _controls(ordered: bool) -> str:
     )
 
 
-def _tile(
-    known: Mapping[str, Any], position: int, plain: npt.NDArray[np.uint8], laid: npt.NDArray[np.uint8] | None
-) -> str:
+def _caption(run: FinishedRun, known: Mapping[str, Any]) -> str:
+    found = "" if run.by_likelihood else f", from main iteration {known['main']}, generation {known['generation']}"
+    return f"Class {known['class']}: {known['members']:,} members, pixel error {_error(known)}{found}"
+
+
+def _error(known: Mapping[str, Any]) -> str:
+    error = known["pixel_error_px"]
+    return "unknown" if error is None else f"{error:.2f} px"
+
+
+def _tile(caption: str, known: Mapping[str, Any], position: int, pictures: tuple[Gray, Gray | None]) -> str:
+    plain, laid = pictures
     number, members, error = known["class"], known["members"], known["pixel_error_px"]
+    place = LAST if error is None else error
     alt = f"Average of class {number}"
     height, width = plain.shape
     size = f'width="{width}" height="{height}"'
     images = f'<img class="plain" {size} alt="{alt}" src="{data_uri(plain)}">'
     if laid is not None:
         images += f'<img class="laid" {size} alt="{alt}, turned" src="{data_uri(laid)}">'
-    caption = (
-        f"Class {number}: {members:,} members, pixel error {error:.2f} px, "
-        f"from main iteration {known['main']}, generation {known['generation']}"
-    )
     return (
-        f'<li data-class="{number}" data-members="{members}" data-error="{error:.6f}" data-order="{position}" '
+        f'<li data-class="{number}" data-members="{members}" data-error="{place:.6f}" data-order="{position}" '
         f'data-caption="{caption}"><button type="button" class="{"with-laid" if laid is not None else ""}" '
         f'aria-label="{caption}. Enlarge">{images}</button>'
-        f"<p><b>{number}</b> <span>· {members:,}</span> <span>· {error:.2f} px</span></p></li>"
+        f"<p><b>{number}</b> <span>· {members:,}</span> <span>· {_error(known)}</span></p></li>"
     )
 
 
@@ -81,14 +110,14 @@ def nothing(run: FinishedRun) -> str:
     """Return what to try when no class was accepted."""
     settings = run.record["settings"]
     rows = []
-    for flag, advice in ADVICE:
+    for flag, advice in ADVICE[settings["method"]]:
         value = settings.get(flag[2:].replace("-", "_"))
         if value is not True:  # a switch that is on cannot be tried
             name = f'<th scope="row"><code>{flag}</code></th>'
             rows.append(f'<tr>{name}<td class="number">{shown(value)}</td><td>{advice}</td></tr>')
     return section(
         "No class was accepted",
-        "<p>No class kept enough stable members, so there are no averages. This happens when images hold too little "
+        "<p>No class kept enough members, so there are no averages. This happens when images hold too little "
         "signal for the settings, or are not what the settings say. Look at some raw images (particles must be white "
         "on dark), then try, in this order:</p>",
         table(("Setting", "Now#", "What to try"), rows),

@@ -29,7 +29,7 @@ def save(path: Path, state: Any) -> None:
     """
     arrays: dict[str, Any] = {}
     plain = _flatten(state, "", arrays)
-    arrays[PLAIN] = np.frombuffer(json.dumps(plain, sort_keys=True).encode(), dtype=np.uint8)
+    arrays[PLAIN] = np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8)
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:

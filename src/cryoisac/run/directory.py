@@ -66,6 +66,26 @@ class RunDirectory:
         """Checkpoint of ISAC."""
         return self.states / "isac.npz"
 
+    @property
+    def survey(self) -> Path:
+        """Noise power and foreign images, of the likelihood method."""
+        return self.states / "survey.npz"
+
+    @property
+    def likelihood(self) -> Path:
+        """Checkpoint of the likelihood method."""
+        return self.states / "likelihood.npz"
+
+    @property
+    def starts(self) -> Path:
+        """What the starts of the likelihood method came to."""
+        return self.states / "starts.npz"
+
+    @property
+    def result(self) -> Path:
+        """What the likelihood method came to, once it has ended."""
+        return self.states / "result.npz"
+
     def main_end(self, main: int) -> Path:
         """Checkpoint at the end of a main iteration."""
         return self.states / f"main{main:03d}.npz"

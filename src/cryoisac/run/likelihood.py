@@ -1,30 +1,83 @@
 """A run by likelihood: working stack, noise, ring images, then the method step by step, every state saved."""
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from cryoisac.cluster import likelihood
-from cryoisac.cluster.partition import LikelihoodBench
+from cryoisac.cluster.partition import LikelihoodBench, Partition
 from cryoisac.cluster.result import Result
 from cryoisac.cluster.wiener import estimate_prior
 from cryoisac.engine.likelihood import LikelihoodEngine, RingImages
 from cryoisac.engine.likelihood_native import NativeLikelihoodEngine
-from cryoisac.io.mrc import MrcStack
 from cryoisac.model.ledger import JUNK_POWER
 from cryoisac.model.poses import Poses
 from cryoisac.ops.fourier import pad
 from cryoisac.ops.whiten import mask_share
 from cryoisac.run import checkpoint
 from cryoisac.run.opening import Run
-from cryoisac.run.ring_stack import RingGeometry, Survey, open_rings, ring_geometry, survey, write_rings
+from cryoisac.run.ring_stack import (
+    RingGeometry,
+    Survey,
+    open_rings,
+    remove_rings,
+    ring_geometry,
+    rings_are_there,
+    survey,
+    write_rings,
+)
+from cryoisac.run.stacks import open_own
 from cryoisac.run.working_stack import Preparation, write_working
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a start came to.
+
+    Parameters
+    ----------
+    classes : int
+        Its classes.
+    evidence : float
+        The logarithm of their evidence, by which starts compare.
+    """
+
+    classes: int
+    evidence: float
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What the starts came to.
+
+    Parameters
+    ----------
+    starts : tuple of Outcome
+        One for each start that has ended.
+    """
+
+    starts: tuple[Outcome, ...]
+
+
 def play(run: Run) -> Result:
-    """Play the run to its end from wherever it stands, and return what it came to."""
+    """Play the run to its end from wherever it stands, and return what it came to.
+
+    Products of matrices are made by one thread each, whatever the machine has, so that their rounding is the same
+    everywhere.
+    """
+    result = checkpoint.load(run.directory.result, Result)
+    if result is None:
+        with threadpool_limits(1, user_api="blas"):
+            result = _classify(run)
+        checkpoint.save(run.directory.result, result)
+    remove_rings(run.directory.states)
+    return result
+
+
+def _classify(run: Run) -> Result:
     directory = run.directory
     sizes = ring_geometry(run.plan.geometry, run.plan.settings.max_shift or 0.0)
     job = Preparation(
@@ -38,22 +91,24 @@ def play(run: Run) -> Result:
     if not directory.working_stack.exists():
         write_working(directory.working_stack, replace(job, ctf=False), np.zeros((len(run.usable), 2)))
     known = _survey(run, sizes, job)
-    if not (directory.states / "ctf2.npy").exists():
-        write_rings(directory.states, MrcStack(directory.working_stack), sizes, known, job)
+    if not rings_are_there(directory.states):
+        write_rings(directory.states, open_own(directory.working_stack), sizes, known, job)
     bench = _bench(run, sizes, known.noise)
     state = _play_steps(run, bench)
     run.progress.stage("Averaging the classes")
-    return whole_result(likelihood.result(bench, state), known, run.plan.geometry.target_box_px)
+    whole = whole_result(likelihood.result(bench, state), known, run.plan.geometry.target_box_px)
+    return replace(whole, starts=_starts(run))
 
 
 def _survey(run: Run, sizes: RingGeometry, job: Preparation) -> Survey:
-    path = run.directory.states / "survey.npz"
+    path = run.directory.survey
     known = checkpoint.load(path, Survey)
     if known is None:
-        known = survey(MrcStack(run.directory.working_stack), sizes, job)
+        known = survey(open_own(run.directory.working_stack), sizes, job)
         checkpoint.save(path, known)
-    if known.foreign.any():
-        run.progress.note(f"Left out: {int(known.foreign.sum())} images far stronger at low frequency than the others")
+    foreign = int(known.foreign.sum())
+    if foreign:
+        run.progress.note(f"Left out: {foreign} images that are far stronger at low frequency than the others")
     return known
 
 
@@ -84,21 +139,47 @@ def make_engine(images: RingImages, threads: int) -> LikelihoodEngine:
 
 
 def _play_steps(run: Run, bench: LikelihoodBench) -> likelihood.State:
-    path, progress = run.directory.states / "likelihood.npz", run.progress
+    path, progress = run.directory.likelihood, run.progress
     state = checkpoint.load(path, likelihood.State) or likelihood.start()
-    stage = ""
+    stage, begin = "", time.monotonic()
     while not likelihood.finished(state):
         name = likelihood.describe(state)
         if name != stage:
             progress.stage(name, likelihood.steps_of(bench, state), "passes")
-            stage = name
-        begin = time.monotonic()
+            progress.advance(state.passes)
+            stage, begin = name, time.monotonic()
         new = likelihood.step(bench, state)
+        ended = ended_start(state, new)
+        said = likelihood.news(state, new) if ended is None else _note_start(run, bench, state.number, ended)
         checkpoint.save(path, new)
-        for line in likelihood.news(state, new):
+        for line in said:
             progress.note(f"{line} ({time.monotonic() - begin:.1f} s)")
         state = new
     return state
+
+
+def ended_start(old: likelihood.State, new: likelihood.State) -> Partition | None:
+    """Return the classes of the start that a step has ended, or ``None`` where it ended none."""
+    if old.stage != likelihood.STARTS or (new.stage == likelihood.STARTS and new.number == old.number):
+        return None
+    now = (*new.ended, *([] if new.partition is None else [new.partition]))
+    return next(p for p in now if not any(p is known for known in old.ended))
+
+
+def _note_start(run: Run, bench: LikelihoodBench, number: int, ended: Partition) -> list[str]:
+    """Save what start ``number`` came to, before the state that follows it, and return what to say of it."""
+    known = checkpoint.load(run.directory.starts, Outcomes) or Outcomes(())
+    outcome = Outcome(classes=ended.k, evidence=likelihood.evidence(bench, ended))
+    starts = (*known.starts[:number], outcome)
+    checkpoint.save(run.directory.starts, Outcomes(starts))
+    best = max(range(len(starts)), key=lambda i: starts[i].evidence) + 1
+    last = f"; start {best} explains the particles best" if len(starts) == run.plan.settings.starts > 1 else ""
+    return [f"Start {number + 1}: {outcome.classes} classes{last}"]
+
+
+def _starts(run: Run) -> tuple[dict[str, float], ...]:
+    known = checkpoint.load(run.directory.starts, Outcomes) or Outcomes(())
+    return tuple({"start": number + 1, **asdict(outcome)} for number, outcome in enumerate(known.starts))
 
 
 def whole_result(result: Result, known: Survey, box_px: int) -> Result:

@@ -16,14 +16,12 @@ from cryoisac.model.particles import Particles
 from cryoisac.run import checkpoint
 from cryoisac.run.checks import check_particles
 from cryoisac.run.directory import RunDirectory, check_same, fingerprint
-from cryoisac.run.plan import (
-    Plan,
-    check_room,
-    make_plan,
-    seconds_a_round,
-    size,
-)
+from cryoisac.run.isac2_needs import seconds_a_round
+from cryoisac.run.likelihood_needs import seconds
+from cryoisac.run.plan import Plan, make_plan
 from cryoisac.run.progress import Progress
+from cryoisac.run.ring_stack import remove_rings
+from cryoisac.run.room import check_room, size
 from cryoisac.run.stacks import Marks, check_unchanged, marks_of
 from cryoisac.run.working_stack import unusable
 from cryoisac.settings import Isac
@@ -134,7 +132,7 @@ def plan_run(directory: RunDirectory, path: Path, settings: Isac, *, threads: in
     usable = np.setdiff1d(np.arange(len(particles)), scan.bad)
     plan = make_plan(particles, usable, settings, threads=threads)
     if before is None:
-        check_room(plan, directory.path)
+        check_room(plan.memory_bytes, plan.disk_bytes, directory.path)
     return Run(
         directory=directory,
         particles=particles,
@@ -161,15 +159,30 @@ def say_plan(run: Run) -> None:
     note(f"Particles   {plan.images} of {len(run.particles)}, {g.box_px} px")
     found = f" ({plan.automatic['radius']})" if "radius" in plan.automatic else ""
     note(f"Radius      {s.radius} px{found}, {g.target_radius_px} px in working images of {g.target_box_px} px")
-    note(
-        f"Classes     {plan.classes} of about {s.img_per_grp} particles at first; "
-        f"each needs {s.minimum_grp_size} stable members"
-    )
+    note(f"Classes     {_classes(plan)}")
     note(f"Memory      {size(plan.memory_bytes)}; disk {size(plan.disk_bytes)}; {run.threads} threads")
-    least = seconds_a_round(plan, run.make_engine)
-    note(f"Time        about {_span(2 * least)} to {_span(s.init_iter * least)} for the first generation")
+    note(f"Time        {_time(run)}")
     for warning in plan.warnings:
         note(f"Warning     {warning}")
+
+
+def _classes(plan: Plan) -> str:
+    """Return how many classes there will be, as far as can be told."""
+    s, k = plan.settings, plan.classes
+    if s.method == "isac2":
+        return f"{k} of about {s.img_per_grp} particles at first; each needs {s.minimum_grp_size} stable members"
+    found = "splits and merges find their number" if s.sizes == "free" else "all of equal size"
+    return f"about {k} at first, of {s.img_per_grp} particles each; {found}; each needs {s.minimum_grp_size} members"
+
+
+def _time(run: Run) -> str:
+    """Return how long the run will take, as far as can be told."""
+    plan, s = run.plan, run.plan.settings
+    if s.method == "isac2":
+        least = seconds_a_round(plan.images, plan.classes, plan.geometry.target_box_px, s, run.make_engine)
+        return f"about {_span(2 * least)} to {_span(s.init_iter * least)} for the first generation"
+    least, most = seconds(plan.images, plan.classes, plan.geometry, s, run.threads)
+    return f"about {_span(least)} to {_span(most)}"
 
 
 def _span(seconds: float) -> str:
@@ -209,14 +222,26 @@ def _record(
     }
 
 
-def restart_at(directory: RunDirectory, main: int) -> None:
+def restart_at(directory: RunDirectory, main: int, method: str) -> None:
     """Go back to the end of main iteration ``main``, or with 0 to the beginning of the one that was running.
+
+    A run by likelihood has no main iterations: with 0 it goes back to its first start.
 
     Raises
     ------
     RunError
         If that main iteration has not ended.
     """
+    if method == "likelihood":
+        if main > 0:
+            raise RunError(
+                directory.path,
+                f"--restart {main}: a run by likelihood has no main iterations; --restart 0 goes back to its beginning",
+            )
+        remove_rings(directory.states)
+        for path in (directory.result, directory.likelihood, directory.starts):
+            path.unlink(missing_ok=True)
+        return
     ends = sorted(directory.states.glob("main*.npz"))
     if main > 0:
         if not directory.main_end(main).exists():

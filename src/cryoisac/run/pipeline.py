@@ -13,15 +13,12 @@ from cryoisac.cluster import isac
 from cryoisac.cluster.generation import Bench, passes
 from cryoisac.cluster.result import Result
 from cryoisac.engine.contract import Images
-from cryoisac.errors import FormatError, RunError
-from cryoisac.io.mrc import MrcStack
 from cryoisac.run import checkpoint
 from cryoisac.run.directory import RunDirectory
 from cryoisac.run.opening import Run
-from cryoisac.run.plan import (
-    prealignment_plan,
-)
+from cryoisac.run.plan import prealignment_plan
 from cryoisac.run.progress import Progress
+from cryoisac.run.stacks import open_own
 from cryoisac.run.working_stack import Preparation, working_pixels, write_shrunk, write_working
 
 
@@ -79,7 +76,7 @@ def play_isac(run: Run) -> isac.State:
     """Play ISAC to its end, one round a step, saving each state."""
     directory, s = run.directory, run.plan.settings
     bench = Bench(
-        engine=run.make_engine(working_pixels(_stack(directory.working_stack), s.target_radius, threads=run.threads)),
+        engine=run.make_engine(working_pixels(open_own(directory.working_stack), s.target_radius, threads=run.threads)),
         make_engine=run.make_engine,
         settings=s,
         comm=run.comm,
@@ -132,16 +129,9 @@ def _last_main_end(directory: RunDirectory) -> isac.State | None:
     return checkpoint.load(ends[-1], isac.State) if ends else None
 
 
-def _stack(path: Path) -> MrcStack:
-    try:
-        return MrcStack(path)
-    except FormatError as error:
-        raise RunError(path, "is damaged; delete it and give the same command again") from error
-
-
 def _mapped(path: Path) -> Images:
     """Return the pixels of a stack that this run wrote, read from the file as they are needed."""
-    header = _stack(path).header
+    header = open_own(path).header
     return np.memmap(path, header.pixel_type, "r", header.first_byte, header.shape)
 
 

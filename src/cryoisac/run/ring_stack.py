@@ -7,22 +7,27 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.engine.contract import Indices
+from cryoisac.engine.contract import Images, Indices
 from cryoisac.engine.likelihood import RingImages
+from cryoisac.errors import DataError, RunError
 from cryoisac.io.atomic import write_whole
 from cryoisac.io.mrc import MrcStack
 from cryoisac.ops.fourier import window
 from cryoisac.ops.hartley import transform_rings
+from cryoisac.ops.masks import Mask, circle, statistics
 from cryoisac.ops.polar import Rings
 from cryoisac.ops.spectra import rotational_power
 from cryoisac.ops.whiten import EDGE_PX, Whitening, background_power, soft_disc, standard_background
-from cryoisac.run.working_stack import Geometry, Preparation, over
+from cryoisac.run.working_stack import Geometry, Preparation, blocks, over
 
-BLOCK = 256  # images transformed at once
+BLOCK_BYTES = 1 << 22  # of working images transformed at once by a thread
+RING_FILES = "rings.npy", "ctf2.npy"  # in the order in which they are written
 FIRST_RING = 2  # the innermost holds little of a particle, and the background's slopes
-CLEARANCE_PX = 2.0  # between the particle and what counts as background
 LOW_CYCLES = 3.0
 FAR = 8.0
+LEAST_ROOM_PX = 1.0  # for shifts, where images end with the particle
+QUIET = 1e-4  # of the variance of a particle: background with less is no noise
+CLEARANCE_PX = 2.0  # between the particle and what counts as background
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,21 @@ class RingGeometry:
     rings: Rings
 
 
+def filled_box_px(geometry: Geometry) -> int:
+    """Return the side of the part of a working image that the input image fills."""
+    return min(geometry.shrunk_box_px, geometry.target_box_px)
+
+
+def shift_room_px(geometry: Geometry) -> float:
+    """Return how far from the centre a particle can lie in a working image, in working pixels."""
+    return max(filled_box_px(geometry) / 2 - EDGE_PX - geometry.target_radius_px, LEAST_ROOM_PX)
+
+
+def last_ring(geometry: Geometry) -> int:
+    """Return the last ring that input images fill, in Fourier pixels of the working images."""
+    return int(min(1.0, 1.0 / geometry.ratio) * filled_box_px(geometry) / 2) - 1
+
+
 def ring_geometry(geometry: Geometry, max_shift_px: float) -> RingGeometry:
     """Return the sizes of ring images.
 
@@ -56,12 +76,10 @@ def ring_geometry(geometry: Geometry, max_shift_px: float) -> RingGeometry:
     max_shift_px : float
         Largest shift of a particle, in input pixels; less where the working images have no room for it.
     """
-    box = min(geometry.shrunk_box_px, geometry.target_box_px)
-    radius, largest = float(geometry.target_radius_px), box / 2 - EDGE_PX
-    reach = min(max_shift_px * geometry.ratio, max(largest - radius, 1.0))
-    mask_radius = min(radius + reach, largest)
-    last = int(min(1.0, 1.0 / geometry.ratio) * box / 2) - 1
-    rings = transform_rings(last, first=FIRST_RING, box_px=box, support_px=mask_radius + EDGE_PX)
+    box, radius = filled_box_px(geometry), float(geometry.target_radius_px)
+    reach = min(max_shift_px * geometry.ratio, shift_room_px(geometry))
+    mask_radius = min(radius + reach, box / 2 - EDGE_PX)
+    rings = transform_rings(last_ring(geometry), first=FIRST_RING, box_px=box, support_px=mask_radius + EDGE_PX)
     return RingGeometry(box_px=box, radius_px=radius, reach_px=reach, mask_radius_px=mask_radius, rings=rings)
 
 
@@ -86,17 +104,25 @@ def survey(stack: MrcStack, sizes: RingGeometry, job: Preparation) -> Survey:
 
     Power below ``LOW_CYCLES`` cycles in a particle's diameter tells ice, carbon and aggregates from particles: an image
     counts as foreign ``FAR`` standard deviations above the median, as the quartiles give them.
+
+    Raises
+    ------
+    DataError
+        Where an image has a background without noise, as masked images have.
     """
     n, outside = len(job.index), sizes.radius_px + CLEARANCE_PX
+    disc = circle(outside, sizes.box_px)
     inside = soft_disc(sizes.mask_radius_px, sizes.box_px).astype(np.float32)
     low = np.arange(FIRST_RING, 1 + max(FIRST_RING, round(LOW_CYCLES * sizes.box_px / (2 * sizes.radius_px))))
 
     def measure(rows: Indices) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        images = standard_background(window(stack.read(rows), sizes.box_px), outside)
-        return background_power(images, outside), rotational_power(images * inside)[:, low] @ low
+        images = window(stack.read(rows), sizes.box_px)
+        _check_background(images, disc, rows, job)
+        standard = standard_background(images, outside)
+        return background_power(standard, outside), rotational_power(standard * inside)[:, low] @ low
 
     job.progress.stage("Measuring the noise", n, "images")
-    parts = [part for _, part in over(_parts(n), measure, job.threads, job.progress)]
+    parts = [part for _, part in over(_parts(n, sizes.box_px), measure, job.threads, job.progress)]
     background, strength = (np.concatenate(column) for column in zip(*parts, strict=True))
     lower, middle, upper = np.quantile(strength, (0.25, 0.5, 0.75))
     foreign = strength - middle > FAR * (upper - lower) / 1.349
@@ -111,15 +137,15 @@ def write_rings(folder: Path, stack: MrcStack, sizes: RingGeometry, known: Surve
     Parameters
     ----------
     folder : Path
-        Where.
+        Where the files go.
     stack : MrcStack
         The working stack.
     sizes : RingGeometry
-        Rings and masks.
+        Sizes of ring images.
     known : Survey
-        Noise and foreign images.
+        Noise power, and which images are foreign.
     job : Preparation
-        Particles, and whether their CTF counts or 1.
+        The images that the stack was made of, and whether their CTF counts or 1.
     """
     whitening = Whitening(
         sizes.rings,
@@ -144,19 +170,60 @@ def write_rings(folder: Path, stack: MrcStack, sizes: RingGeometry, known: Surve
                 images = window(stack.read(kept[rows]), sizes.box_px)
                 return whitening(images, None if ctf is None else ctf[own], pixel_size_A[own])
 
-            for rows, (samples, squares) in over(_parts(n), transform, 1, job.progress):
+            for rows, (samples, squares) in over(_parts(n, sizes.box_px), transform, job.threads, job.progress):
                 file.write(np.ascontiguousarray(samples).data)
                 ctf2[rows] = squares
 
     job.progress.stage("Transforming the images", n, "images")
-    write_whole(folder / "rings.npy", write_samples)
-    write_whole(folder / "ctf2.npy", lambda temporary: _save(temporary, ctf2))
+    write_whole(folder / RING_FILES[0], write_samples)
+    write_whole(folder / RING_FILES[1], lambda temporary: _save(temporary, ctf2))
 
 
 def open_rings(folder: Path, sizes: RingGeometry) -> RingImages:
-    """Return the ring images in a folder; their samples are read from the file as they are needed."""
-    samples = np.load(folder / "rings.npy", mmap_mode="r")
-    return RingImages(rings=sizes.rings, box_px=sizes.box_px, samples=samples, ctf2=np.load(folder / "ctf2.npy"))
+    """Return the ring images in a folder; their samples are read from the file as they are needed.
+
+    Raises
+    ------
+    RunError
+        Where a file is damaged or missing.
+    """
+    samples, ctf2 = _loaded(folder / "rings.npy", mapped=True), _loaded(folder / "ctf2.npy")
+    try:
+        return RingImages(rings=sizes.rings, box_px=sizes.box_px, samples=samples, ctf2=ctf2)
+    except DataError as error:
+        raise RunError(folder / "rings.npy", "is damaged; delete it and give the same command again") from error
+
+
+def rings_are_there(folder: Path) -> bool:
+    """Return whether ring images were written into a folder."""
+    return all((folder / name).exists() for name in RING_FILES)
+
+
+def remove_rings(folder: Path) -> None:
+    """Remove the ring images of a folder."""
+    for name in RING_FILES:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _loaded(path: Path, *, mapped: bool = False) -> npt.NDArray[np.float32]:
+    try:
+        array: npt.NDArray[np.float32] = np.load(path, mmap_mode="r" if mapped else None)
+    except (ValueError, EOFError, OSError) as error:
+        raise RunError(path, "is damaged; delete it and give the same command again") from error
+    return array
+
+
+def _check_background(images: Images, disc: Mask, rows: Indices, job: Preparation) -> None:
+    """Raise ``DataError`` for an image whose background has no noise."""
+    outside, inside = (statistics(images, disc, inside=where).sigma for where in (False, True))
+    quiet = np.flatnonzero(outside**2 < QUIET * inside**2)
+    if len(quiet):
+        first = int(job.index[rows[quiet[0]]])
+        raise DataError(
+            f"{job.particles.path}: image {first + 1} ({job.particles.name_of(first)})",
+            "has no noise around the particle, which the likelihood is measured by; give images that were not masked, "
+            "or --method isac2",
+        )
 
 
 def _save(path: Path, array: npt.NDArray[np.float32]) -> None:
@@ -164,6 +231,5 @@ def _save(path: Path, array: npt.NDArray[np.float32]) -> None:
         np.save(file, array)
 
 
-def _parts(n: int) -> Iterator[Indices]:
-    for first in range(0, n, BLOCK):
-        yield np.arange(first, min(n, first + BLOCK))
+def _parts(n: int, box_px: int) -> Iterator[Indices]:
+    return blocks(np.arange(n), box_px, BLOCK_BYTES)

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.errors import DataError, RunError
+from cryoisac.errors import DataError, FormatError, RunError
+from cryoisac.io.mrc import MrcStack
 
 Marks = npt.NDArray[np.uint8]
 
@@ -29,6 +30,14 @@ def marks_of(stacks: Sequence[Path]) -> Marks:
     with ThreadPoolExecutor(READERS) as pool:
         marks = [np.frombuffer(mark, dtype=np.uint8) for mark in pool.map(_mark, stacks)]
     return np.array(marks, dtype=np.uint8).reshape(-1, MARK_BYTES)
+
+
+def open_own(path: Path) -> MrcStack:
+    """Return a stack that the run has written itself."""
+    try:
+        return MrcStack(path)
+    except FormatError as error:
+        raise RunError(path, "is damaged; delete it and give the same command again") from error
 
 
 def check_unchanged(directory: Path, stacks: Sequence[Path], then: Marks, now: Marks) -> None:

@@ -62,9 +62,9 @@ class Geometry:
         return resampled_box(self.box_px, self.ratio)
 
 
-def blocks(index: Indices, box_px: int) -> Iterator[Indices]:
-    """Yield the images ``index`` in blocks of about 1 MB."""
-    size = max(1, BLOCK_BYTES // (4 * box_px * box_px))
+def blocks(index: Indices, box_px: int, block_bytes: int = 0) -> Iterator[Indices]:
+    """Yield the images ``index`` in blocks of about 1 MB, or of another size."""
+    size = max(1, (block_bytes or BLOCK_BYTES) // (4 * box_px * box_px))
     for first in range(0, len(index), size):
         yield index[first : first + size]
 

@@ -4,6 +4,7 @@
 #include "fourier.hpp"
 #include "kernels.hpp"
 #include "lanes.hpp"
+#include "transpose.hpp"
 
 namespace cryoisac::VARIANT {
 namespace {
@@ -26,16 +27,17 @@ inline Turn turn_of(Floats turns) {
   return {((quadrant + 1) & 2) != 0 ? -c : c, (quadrant & 2) != 0 ? -s : s};
 }
 
-// One ring of each lane's row.
+// One ring of each lane's row, a square of lanes at a time.
 void load_ring(const float* const* rows, int first, int length, Floats* ring) {
-  constexpr int kStretch = 16;  // samples of one lane at a time, so that what is written stays in the nearest cache
-  float* out = reinterpret_cast<float*>(ring);
-  for (int at = 0; at < length; at += kStretch) {
-    const int end = at + kStretch < length ? at + kStretch : length;
+  int at = 0;
+  for (; at + kLanes <= length; at += kLanes) {
     for (int lane = 0; lane < kLanes; ++lane) {
-      const float* own = rows[lane] + first;
-      for (int j = at; j < end; ++j) out[j * kLanes + lane] = own[j];
+      __builtin_memcpy(ring + at + lane, rows[lane] + first + at, sizeof(Floats));
     }
+    transpose(ring + at);
+  }
+  for (; at < length; ++at) {
+    for (int lane = 0; lane < kLanes; ++lane) ring[at][lane] = rows[lane][first + at];
   }
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "arrays.hpp"
+#include "classes.hpp"
 #include "kernels.hpp"
 #include "parallel.hpp"
 #include "plan.hpp"
@@ -108,31 +109,16 @@ class Engine {
              Array<const std::int64_t, 1> images, Array<const double, 2> placements, Array<double, 3> sums,
              int threads) const {
     const int box = static_cast<int>(stack.shape(1));
-    const std::size_t pixels = std::size_t(box) * box;
-    struct Part { std::int64_t label, first, last, spare; };
-    std::vector<Part> parts;
-    std::int64_t spares = 0;
-    for (std::int64_t c = 0; c + 1 < static_cast<std::int64_t>(bounds.shape(0)); ++c) {
-      for (std::int64_t i = bounds.data()[c]; i < bounds.data()[c + 1]; i += kChunk) {
-        const bool head = i == bounds.data()[c];
-        parts.push_back({c, i, std::min(i + kChunk, bounds.data()[c + 1]), head ? -1 : spares++});
-      }
-    }
-    std::vector<double> spare(spares * pixels);
-    share(static_cast<std::int64_t>(parts.size()), threads, line_bytes(box), [&](std::int64_t u, void* scratch) {
-      const Part& p = parts[u];
-      double* sum = p.spare < 0 ? sums.data() + p.label * pixels : spare.data() + p.spare * pixels;
-      for (std::int64_t i = p.first; i < p.last; ++i) {
-        const std::int64_t row = order.data()[i];
-        kernels_->warp(stack.data() + images.data()[row] * pixels, box, placement(placements.data() + 5 * row), nullptr,
-                       sum, static_cast<float*>(scratch));
-      }
-    });
-    for (const Part& p : parts) {
-      if (p.spare < 0) continue;
-      double* sum = sums.data() + p.label * pixels;
-      for (std::size_t i = 0; i < pixels; ++i) sum[i] += spare[p.spare * pixels + i];
-    }
+    const std::int64_t pixels = std::int64_t(box) * box;
+    const Classes classes{bounds.data(), static_cast<std::int64_t>(bounds.shape(0)) - 1, pixels, sums.data()};
+    add_up(classes, [](std::int64_t) { return kChunk; }, threads, line_bytes(box),
+           [&](std::int64_t first, std::int64_t last, double* sum, void* scratch) {
+             for (std::int64_t i = first; i < last; ++i) {
+               const std::int64_t row = order.data()[i];
+               kernels_->warp(stack.data() + images.data()[row] * pixels, box, placement(placements.data() + 5 * row),
+                              nullptr, sum, static_cast<float*>(scratch));
+             }
+           });
   }
 
   void warp(Array<const float, 3> stack, Array<const std::int64_t, 1> images, Array<const double, 2> placements,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "arrays.hpp"
+#include "classes.hpp"
 #include "parallel.hpp"
 #include "rings.hpp"
 
@@ -74,22 +75,9 @@ class CanvasTables {
   Canvas canvas_;
 };
 
-// Rows of one class that are added up together; to the class's own sum, or to a spare one.
-struct Part {
-  std::int64_t label, first, last, spare;
-};
-
-std::vector<Part> parts_of(const Array<const std::int64_t, 1>& bounds) {
-  std::vector<Part> parts;
-  std::int64_t spares = 0;
-  for (std::int64_t c = 0; c + 1 < static_cast<std::int64_t>(bounds.shape(0)); ++c) {
-    const std::int64_t first = bounds.data()[c], last = bounds.data()[c + 1];
-    const std::int64_t size = kPart * std::max<std::int64_t>(1, (last - first + kPart * kParts - 1) / (kPart * kParts));
-    for (std::int64_t i = first; i < last; i += size) {
-      parts.push_back({c, i, std::min(i + size, last), i == first ? -1 : spares++});
-    }
-  }
-  return parts;
+// Rows of a class that are added up together: so many that a class has kParts parts at most.
+std::int64_t part_of(std::int64_t rows) {
+  return kPart * std::max<std::int64_t>(1, (rows + kPart * kParts - 1) / (kPart * kParts));
 }
 
 class RingSums {
@@ -116,21 +104,14 @@ class RingSums {
     const RingKernels& kernels = *kernels_->rings;
     const Plan& plan = tables_.plan();
     const std::int64_t count = out.shape(0);
-    const std::vector<Part> parts = parts_of(bounds);
-    const std::int64_t units = static_cast<std::int64_t>(parts.size());
-    std::vector<double> sums(count * size()), spare(extra(parts) * size());
+    std::vector<double> sums(count * size());
     const Stack s{stack.data(), nullptr, static_cast<std::int64_t>(stack.shape(0))};
     const Rows rows{images.data(), offsets.data(), nullptr, nullptr, order.data(), 0};
     const TurnedRows turned{rows, turns.data(), mirror.data(), weights_.data()};
-    share(units, threads_, kernels.sum_bytes(plan), [&](std::int64_t u, void* scratch) {
-      const Part& p = parts[u];
-      double* sum = p.spare < 0 ? sums.data() + p.label * size() : spare.data() + p.spare * size();
-      kernels.sum(plan, s, turned, p.first, p.last, sum, scratch);
-    });
-    for (const Part& p : parts) {
-      if (p.spare < 0) continue;
-      for (std::int64_t i = 0; i < size(); ++i) sums[p.label * size() + i] += spare[p.spare * size() + i];
-    }
+    add_up({bounds.data(), count, size(), sums.data()}, part_of, threads_, kernels.sum_bytes(plan),
+           [&](std::int64_t first, std::int64_t last, double* sum, void* scratch) {
+             kernels.sum(plan, s, turned, first, last, sum, scratch);
+           });
     const std::int64_t blocks = (count + kernels_->lanes - 1) / kernels_->lanes;
     share(blocks, threads_, kernels.draw_bytes(plan, canvas_.canvas()), [&](std::int64_t b, void* scratch) {
       kernels.draw(plan, canvas_.canvas(), sums.data(), b * kernels_->lanes, count, out.data(), scratch);
@@ -138,12 +119,6 @@ class RingSums {
   }
 
  private:
-  static std::int64_t extra(const std::vector<Part>& parts) {
-    std::int64_t most = 0;
-    for (const Part& p : parts) most = std::max(most, p.spare + 1);
-    return most;
-  }
-
   const Kernels* kernels_;
   int threads_;
   Tables tables_;

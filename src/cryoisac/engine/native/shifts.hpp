@@ -159,6 +159,11 @@ struct Best {
   Ints shift;
 };
 
+// Of lanes in which no shift has a value, because an image is not finite, there is no peak either.
+Floats peak_value(const Best& best, const Block& block, const Peak& peak) {
+  return best.score > -__builtin_inff() ? block.scale * peak.value : all(__builtin_nanf(""));
+}
+
 Best none_yet(const Shifts& shifts) { return {all(-__builtin_inff()), all(shifts.count / 2)}; }
 
 // Spectra of correlations with Tile shifts of a reference; of the lanes that one of them betters, keeps the spectra.
@@ -235,7 +240,8 @@ void score_blocks(const Plan& plan, const Basis& basis, const Shifts& shifts, co
     for (int b = 0; b < count && first + b * kLanes < rows; ++b) {
       Best best = none_yet(shifts);
       search_shifts(plan, basis, shifts, blocks[b], panel.coefficients + k * apart, all(-1), scratch, &best);
-      const Floats value = blocks[b].scale * finest(plan, basis, shifts, blocks[b], best.shift, scratch).value;
+      const Peak peak = finest(plan, basis, shifts, blocks[b], best.shift, scratch);
+      const Floats value = peak_value(best, blocks[b], peak);
       for (std::int64_t lane = 0, row = first + b * kLanes; lane < kLanes && row < rows; ++lane, ++row) {
         scores[row * panel.references + k] = value[lane] - norm(plan, panel, k, blocks[b], lane);
       }
@@ -265,16 +271,16 @@ void match_block(const Plan& plan, const Basis& basis, const Shifts& shifts, con
                  const Rows& rows, std::int64_t first, const Found& found, const ShiftScratch& scratch) {
   std::int64_t label[kLanes];
   for (int lane = 0; lane < kLanes; ++lane) label[lane] = rows.label[row_at(rows, first + lane)];
-  const Ints shift = search_own(plan, basis, shifts, block, label, panel.coefficients, scratch).shift;
-  const Peak peak = finest(plan, basis, shifts, block, shift, scratch);
-  const Floats value = block.scale * peak.value;
+  const Best best = search_own(plan, basis, shifts, block, label, panel.coefficients, scratch);
+  const Peak peak = finest(plan, basis, shifts, block, best.shift, scratch);
+  const Floats value = peak_value(best, block, peak);
   for (int lane = 0; lane < kLanes && first + lane < rows.count; ++lane) {
     const std::int64_t row = row_at(rows, first + lane);
     const bool mirror = peak.mirror[lane] != 0;
     found.score[row] = value[lane] - norm(plan, panel, label[lane], block, lane);
     found.position[row] = plan.refine ? refine(plan, scratch.curve, lane, peak.index[lane], mirror)
                                       : static_cast<double>(peak.index[lane]) * (plan.longest / basis.angles);
-    found.shift[row] = shift[lane];
+    found.shift[row] = best.shift[lane];
     found.mirror[row] = mirror;
   }
 }

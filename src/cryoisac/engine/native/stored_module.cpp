@@ -8,6 +8,7 @@
 
 #include "arrays.hpp"
 #include "basis.hpp"
+#include "classes.hpp"
 #include "parallel.hpp"
 #include "stored.hpp"
 
@@ -110,32 +111,16 @@ class StoredSearch {
   // order: rows class after class; bounds [class + 1]: where each class begins in it.
   void total(Samples samples, Indices order, Indices bounds, Indices images, Array<const double, 2> poses,
              Array<double, 2> sums) const {
-    StoredRows rows = make_rows(samples, samples, images, nullptr, order.data());
-    const std::int64_t size = static_cast<std::int64_t>(sums.shape(1)), classes = sums.shape(0);
-    const std::int64_t most = std::max(kChunk, (rows.rows.count / kParts + kChunk) / kChunk * kChunk);
-    struct Part { std::int64_t label, first, last, spare; };
-    std::vector<Part> parts;
-    std::int64_t spares = 0;
-    for (std::int64_t c = 0; c < classes; ++c) {
-      for (std::int64_t i = bounds.data()[c]; i < bounds.data()[c + 1]; i += most) {
-        const bool head = i == bounds.data()[c];
-        parts.push_back({c, i, std::min(i + most, bounds.data()[c + 1]), head ? -1 : spares++});
-      }
-    }
-    std::vector<double> spare(spares * size);
-    share(static_cast<std::int64_t>(parts.size()), threads_, stored_->total_scratch_bytes(plan()),
-          [&](std::int64_t u, void* scratch) {
-            const Part& p = parts[u];
-            double* sum = p.spare < 0 ? sums.data() + p.label * size : spare.data() + p.spare * size;
-            for (std::int64_t i = p.first; i < p.last; i += kChunk) {
-              stored_->total(plan(), rows, i, std::min(i + kChunk, p.last), poses.data(), sum, scratch);
-            }
-          });
-    for (const Part& p : parts) {
-      if (p.spare < 0) continue;
-      double* sum = sums.data() + p.label * size;
-      for (std::int64_t i = 0; i < size; ++i) sum[i] += spare[p.spare * size + i];
-    }
+    const StoredRows rows = make_rows(samples, samples, images, nullptr, order.data());
+    const std::int64_t part = (rows.rows.count / kParts + kChunk) / kChunk * kChunk;
+    const Classes classes{bounds.data(), static_cast<std::int64_t>(sums.shape(0)),
+                          static_cast<std::int64_t>(sums.shape(1)), sums.data()};
+    add_up(classes, [&](std::int64_t) { return part; }, threads_, stored_->total_scratch_bytes(plan()),
+           [&](std::int64_t first, std::int64_t last, double* sum, void* scratch) {
+             for (std::int64_t i = first; i < last; i += kChunk) {
+               stored_->total(plan(), rows, i, std::min(i + kChunk, last), poses.data(), sum, scratch);
+             }
+           });
   }
 
  private:

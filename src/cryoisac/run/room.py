@@ -1,0 +1,61 @@
+"""What a machine has for a run: memory, disk, speed."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cryoisac.errors import SettingError
+
+
+def check_room(memory_bytes: int, disk_bytes: int, directory: Path) -> None:
+    """Raise ``SettingError`` where memory or disk cannot hold a run that needs so many bytes."""
+    memory = available_memory_bytes()
+    if memory is not None and memory_bytes > memory:
+        raise SettingError(
+            "memory",
+            f"the run needs {size(memory_bytes)}, and {size(memory)} are free; use fewer particles, "
+            "or a smaller --target-radius and --target-nx",
+        )
+    home = next(p for p in (directory, *directory.resolve().parents) if p.exists())
+    free = shutil.disk_usage(home).free
+    if disk_bytes > free:
+        raise SettingError(
+            "disk",
+            f"the run needs {size(disk_bytes)} in {home}, and {size(free)} are free; make room, "
+            "or choose a directory on another disk",
+        )
+
+
+def available_memory_bytes() -> int | None:
+    """Return the memory that can be taken, or ``None`` where the system does not say."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as a person would say it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def seconds_of(work: Callable[[], object], repeats: int = 1) -> float:
+    """Return how long a piece of work takes once it was done before, at best of some repeats."""
+    work()
+    taken = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - begin)
+    return min(taken)
