@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cryoisac.cluster.splitting import MARGIN
+from cryoisac.cluster.splitting import MERGE_MARGIN, SPLIT_MARGIN
 from cryoisac.report.finished import FinishedRun
 from cryoisac.report.markup import section, table
 
@@ -39,7 +39,8 @@ def changes(run: FinishedRun) -> str:
     splits = sum(change["kind"] == "split" for change in found)
     note = (
         "<p>A class is split where two averages in place of one gain more than "
-        f"{MARGIN:g} times the log-likelihood that they gain by chance; two classes that gain less are merged.</p>"
+        f"{SPLIT_MARGIN:g} times the log-likelihood that they gain by chance; two classes that gain less than "
+        f"{MERGE_MARGIN:g} times are merged.</p>"
     )
     merges = len(found) - splits
     said = f"<p>Splits after the best start: {splits:,}; merges: {merges:,}.</p>"
