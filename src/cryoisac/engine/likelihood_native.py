@@ -20,6 +20,7 @@ from cryoisac.errors import DataError
 from cryoisac.model.poses import Poses, wrap
 from cryoisac.ops.polar import Float, Rings
 
+ENERGY_LOSS = 1e-3  # of references, left out of searches: less than the choice among nearly equal shifts changes gains
 LONGEST_RING, SHORTEST_RING = 1 << 16, 8
 ROW_BYTES = 160  # indices, labels, poses and scores of a row
 MOMENT_COPIES = 20  # sums over groups of references, and what the decomposition holds
@@ -85,7 +86,7 @@ class NativeLikelihoodEngine:
     Notes
     -----
     Answers are those of ``LikelihoodReferenceEngine`` to float32 rounding, but for searches: these lose
-    ``radial.ENERGY_LOSS`` of the references' energy, which makes gains deviate by the square root of that part of their
+    ``ENERGY_LOSS`` of the references' energy, which makes gains deviate by the square root of that part of their
     spread over poses, and may choose between shifts whose peaks are nearly equal. They do not depend on threads or on
     how rows are batched.
     """
@@ -123,7 +124,7 @@ class NativeLikelihoodEngine:
         shifts = np.ascontiguousarray(search.shifts_px, dtype=np.float64)
         moments = np.empty((rings.longest // 2 + 1, len(rings.radii), len(rings.radii)))
         kernels.moments(own, _native.Shifts(outermost(shifts)), moments)
-        basis = radial_basis(moments, rings, keep_mean=False)
+        basis = radial_basis(moments, rings, energy_loss=ENERGY_LOSS, keep_mean=False)
         angles = basis.coarse_angles(rings.longest)
         tables = _native.Basis(basis.order, basis.start, basis.first, basis.functions, rings.longest, angles, 1)
         panel = np.empty(2 * len(own) * len(shifts) * basis.size, dtype=np.float32)
