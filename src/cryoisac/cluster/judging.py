@@ -13,6 +13,7 @@ from cryoisac.engine.likelihood import Float32, RingImages, gain_norms, used_rin
 from cryoisac.model.ledger import AMBIGUOUS, JUNK_NOISE, JUNK_PAIR, MEMBER, SMALL_CLASS, UNSTABLE
 from cryoisac.model.poses import Poses
 from cryoisac.ops.hartley import ring_power, ring_transform
+from cryoisac.ops.outliers import deviations
 from cryoisac.ops.polar import Float
 from cryoisac.ops.whiten import soft_disc
 from cryoisac.streams import stream
@@ -264,8 +265,7 @@ def standardised(values: Float, labels: Indices, k: int) -> Float:
     for c in range(k):
         own = np.flatnonzero(labels == c)
         if len(own) > 1:
-            low, middle, high = np.quantile(values[own], (0.25, 0.5, 0.75))
-            result[own] = (values[own] - middle) / max((high - low) / 1.349, 1e-9)
+            result[own] = deviations(values[own])
     return result
 
 

@@ -14,9 +14,10 @@ from cryoisac.engine.contract import Indices
 from cryoisac.engine.likelihood import Float32, LikelihoodEngine, RingImages
 from cryoisac.model.poses import Poses
 from cryoisac.ops.hartley import ring_power
+from cryoisac.ops.outliers import deviations
 from cryoisac.ops.polar import Float, Rings
 
-FAR = 4.0
+UNUSUAL = 4.0  # standard deviations
 LEAST_SIGNAL = 1e-3  # of the noise in one image: power that counts as none
 
 
@@ -70,17 +71,10 @@ def estimate_prior(images: RingImages, share: float) -> Prior:
     """
     blocks = range(0, len(images), 4096)
     power = np.concatenate([ring_power(images.samples[i : i + 4096], images.rings) for i in blocks])
-    usual = ~unusual(power @ np.array(images.rings.radii))
+    usual = np.abs(deviations(power @ np.array(images.rings.radii))) <= UNUSUAL
     ctf2, ctf4 = (images.ctf2[usual].astype(np.float64) ** p for p in (1, 2))
     signal = (power[usual].sum(axis=0) - share * ctf2.sum(axis=0)) / np.maximum(ctf4.sum(axis=0), 1e-9)
     return Prior(signal=np.maximum(signal, LEAST_SIGNAL * share), share=share)
-
-
-def unusual(values: Float) -> npt.NDArray[np.bool_]:
-    """Return which values lie more than ``FAR`` standard deviations from the median, judged by the quartiles."""
-    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
-    far: npt.NDArray[np.bool_] = np.abs(values - middle) > FAR * (high - low) / 1.349
-    return far
 
 
 def class_sums(engine: LikelihoodEngine, labels: Indices, images: Indices, poses: Poses, k: int) -> Sums:

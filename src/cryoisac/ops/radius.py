@@ -6,11 +6,13 @@ from cryoisac.errors import DataError
 from cryoisac.ops.filters import tangent_lowpass
 from cryoisac.ops.fourier import Float, Images
 from cryoisac.ops.masks import Mask, circle, mean_outside, statistics
+from cryoisac.ops.outliers import FAR, deviations
 from cryoisac.ops.spectra import rotational_average
 
 _BLOCK = 64
 # cycles per image side that are kept, share of a peak where it ends, sigmas of what is no noise, room left around
 _DETAIL, _END, _SURE, _ROOM = 16.0, 0.1, 4.0, 1.06
+_COARSE = 4.0  # cycles per image side that ice and edges have most of
 
 
 def estimate_radius(images: Images) -> float:
@@ -37,9 +39,23 @@ def estimate_radius(images: Images) -> float:
     images is bright as far as the particle is like a ball; where views differ their variance reaches further. The
     radius is where the mean has fallen to a tenth, or, further out, where the variance has fallen to a tenth, or to
     its noise, on its way to its least. Neighbours only raise the variance again, and do not count. Particles off the
-    centre make the radius larger by as much.
+    centre make the radius larger by as much. Images whose low frequencies are far stronger than those of the others
+    are left out.
     """
-    return radius_of(sums_of(images), len(images))
+    kept = images[deviations(strengths(images)) <= FAR]
+    return radius_of(sums_of(kept), len(kept))
+
+
+def strengths(images: Images) -> Float:
+    """Return the share of each image's variance at low frequency, shape (n,): far larger for ice, carbon and edges."""
+    box_px = images.shape[-1]
+    strength = np.zeros(len(images))
+    for start in range(0, len(images), _BLOCK):
+        block = images[start : start + _BLOCK].astype(np.float32, copy=False)
+        smooth = tangent_lowpass(block, _COARSE / box_px, 0.5)
+        varies = np.maximum(block.var(axis=(1, 2), dtype=np.float64), np.finfo(np.float32).tiny)
+        strength[start : start + _BLOCK] = smooth.var(axis=(1, 2), dtype=np.float64) / varies
+    return strength
 
 
 def sums_of(images: Images) -> Float:

@@ -8,7 +8,8 @@ from cryoisac.align import prealignment
 from cryoisac.engine.contract import Indices
 from cryoisac.errors import DataError, SettingError
 from cryoisac.model.particles import Particles
-from cryoisac.ops.radius import radius_of, sums_of
+from cryoisac.ops.outliers import FAR, deviations
+from cryoisac.ops.radius import radius_of, strengths, sums_of
 from cryoisac.run import isac2_needs, likelihood_needs
 from cryoisac.run.checks import check_enough
 from cryoisac.run.ring_stack import last_ring, shift_room_px
@@ -131,10 +132,12 @@ def _smallest(method: str, img_per_grp: int) -> tuple[int, str]:
 def _estimated_radius(particles: Particles, usable: Indices, threads: int) -> int:
     box = particles.box_px[0]
     sample = usable[:: max(1, len(usable) // RADIUS_SAMPLE)][:RADIUS_SAMPLE]
+    strength = [part for _, part in over(blocks(sample, box), lambda rows: strengths(particles.read(rows)), threads)]
+    usual = sample[deviations(np.concatenate(strength)) <= FAR]
     sums = np.zeros((2, box, box))
-    for _, part in over(blocks(sample, box), lambda rows: sums_of(particles.read(rows)), threads):
+    for _, part in over(blocks(usual, box), lambda rows: sums_of(particles.read(rows)), threads):
         sums += part
-    return max(1, round(radius_of(sums, len(sample))))
+    return max(1, round(radius_of(sums, len(usual))))
 
 
 def _check_radius(geometry: Geometry, settings: Isac) -> None:

@@ -15,6 +15,7 @@ from cryoisac.io.mrc import MrcStack
 from cryoisac.ops.fourier import window
 from cryoisac.ops.hartley import transform_rings
 from cryoisac.ops.masks import Mask, circle, statistics
+from cryoisac.ops.outliers import FAR, deviations
 from cryoisac.ops.polar import Rings
 from cryoisac.ops.spectra import rotational_power
 from cryoisac.ops.whiten import EDGE_PX, Whitening, background_power, soft_disc, standard_background
@@ -24,7 +25,6 @@ BLOCK_BYTES = 1 << 22  # of working images transformed at once by a thread
 RING_FILES = "rings.npy", "ctf2.npy"  # in the order in which they are written
 FIRST_RING = 2  # the innermost holds little of a particle, and the background's slopes
 LOW_CYCLES = 3.0
-FAR = 8.0
 LEAST_ROOM_PX = 1.0  # for shifts, where images end with the particle
 QUIET = 1e-4  # of the variance of a particle: background with less is no noise
 CLEARANCE_PX = 2.0  # between the particle and what counts as background
@@ -124,8 +124,7 @@ def survey(stack: MrcStack, sizes: RingGeometry, job: Preparation) -> Survey:
     job.progress.stage("Measuring the noise", n, "images")
     parts = [part for _, part in over(_parts(n, sizes.box_px), measure, job.threads, job.progress)]
     background, strength = (np.concatenate(column) for column in zip(*parts, strict=True))
-    lower, middle, upper = np.quantile(strength, (0.25, 0.5, 0.75))
-    foreign = strength - middle > FAR * (upper - lower) / 1.349
+    foreign = deviations(strength) > FAR
     power = background[~foreign].mean(axis=0)
     noise = np.maximum(power[np.array(sizes.rings.radii)], 1e-6 * power[1:].max())
     return Survey(noise=noise, foreign=foreign)
