@@ -5,13 +5,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.cluster.partition import LikelihoodBench, Partition, aligned, references_of, scores_of
-from cryoisac.cluster.stability import find_stable
+from cryoisac.cluster.partition import (
+    LikelihoodBench,
+    Partition,
+    aligned,
+    references_of,
+    scores_of,
+    shared_prior,
+    sums_of,
+)
 from cryoisac.cluster.wiener import Prior, Sums, averages, class_sums
 from cryoisac.engine.contract import Indices
 from cryoisac.engine.likelihood import Float32, RingImages, gain_norms, used_rings
 from cryoisac.model.ledger import AMBIGUOUS, JUNK_NOISE, JUNK_PAIR, MEMBER, SMALL_CLASS, UNSTABLE
-from cryoisac.model.poses import Poses
+from cryoisac.model.poses import Poses, pixel_error
 from cryoisac.ops.hartley import ring_power, ring_transform
 from cryoisac.ops.outliers import deviations
 from cryoisac.ops.polar import Float
@@ -21,32 +28,13 @@ from cryoisac.streams import stream
 NOISE_IMAGES = 512
 NOISE_QUANTILE = 0.75
 LEAST_LEAD = 0.5  # natural units: odds of 1.6 to 1 for the best class against the second
-LEAST_SURPLUS, MISTAKEN = 2.5, 0.25
-REPEAT_PASSES = 10
+LEAST_SURPLUS, MISTAKEN = 3.0, 0.15  # pure particles have a longer tail above than below
+REPEAT_PASSES = 20
+AS_GOOD = 2.0  # natural units: a pose that explains an image nearly as well is as good
+NEAR = 3.0  # times the pixel error allowed: beyond, poses are others, not the same one found less well
+BLOCK = 4096  # images
 REPEATS_AGREED = 0.5  # of the repeated alignments of its class must give a member its pose
 CONVERGED_SHARE = 0.5  # of a class's members must agree before a repeated alignment counts
-
-
-def final_prior(bench: LikelihoodBench, partition: Partition) -> Prior:
-    r"""Return the prior whose signal is what averages of half classes share.
-
-    .. math:: P(k) = \sum_c \sqrt{D_a D_b}\, \overline{R_a R_b} \Big/ \sum_c \sqrt{D_a D_b}
-
-    over the classes, halved at random, with unfiltered averages R = N / D: noise is not shared.
-    """
-    rings = bench.engine.images.rings
-    draw = stream(bench.settings.rand_seed, "half sets")
-    half = draw.integers(0, 2, len(partition.labels))
-    rows, k = np.arange(len(half)), partition.k
-    labels = np.where(partition.labels >= 0, 2 * partition.labels + half, -1)
-    sums = class_sums(bench.engine, labels, rows, partition.poses, 2 * k)
-    whole = sums.sizes.reshape(-1, 2).min(axis=1) > 0
-    denominator = np.maximum(sums.denominator.reshape(k, 2, len(rings.radii)), 1e-6)
-    raw = sums.numerator.reshape(k, 2, sum(rings.lengths)) / np.repeat(denominator, rings.lengths, axis=2)
-    both, either = ring_power(raw[:, 0] + raw[:, 1], rings), ring_power(raw[:, 0] - raw[:, 1], rings)
-    weight = np.sqrt(denominator.prod(axis=1)) * whole[:, None]
-    shared = (weight * (both - either) / 4).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-9)
-    return replace(bench.prior, signal=np.maximum(shared, 1e-3 * bench.prior.share))
 
 
 def noise_images(bench: LikelihoodBench) -> RingImages:
@@ -93,18 +81,17 @@ def explained(scores: Float32) -> Explained:
     return Explained(label=best, rival=np.where(np.isfinite(lead), second, -1), gain=gain, lead=lead)
 
 
-def repeated(bench: LikelihoodBench, partition: Partition, number: int) -> Poses:
-    """Return the poses of all members after their classes were aligned anew, from random poses."""
+def repeated(bench: LikelihoodBench, partition: Partition, number: int) -> Partition:
+    """Return the partition after its classes were aligned anew, from random angles about the centres that stand."""
     draw = stream(bench.settings.rand_seed, "repeated alignment", number)
     n = len(partition.labels)
-    search = bench.coarse
-    shift = search.shifts_px[draw.integers(0, len(search.shifts_px), n)]
-    poses = Poses(angle_deg=draw.uniform(0, 360, n), shift_px=shift, mirror=draw.random(n) < 0.5)
+    turn = Poses(angle_deg=draw.uniform(0, 360, n), shift_px=np.zeros((n, 2)), mirror=draw.random(n) < 0.5)
+    poses = Poses.at_offsets(partition.poses.offset_px()).then(turn)
     current = replace(partition, poses=poses)
     for _ in range(REPEAT_PASSES):
-        current = aligned(bench, references_of(bench, current), current.labels, search)
+        current = aligned(bench, references_of(bench, current), current.labels, bench.coarse)
         bench.tick("repeating alignments")
-    return current.poses
+    return current
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -126,27 +113,49 @@ class Repeats:
 def repeat_alignments(bench: LikelihoodBench, partition: Partition) -> Repeats:
     """Return how poses come out when every class is aligned anew, several times.
 
-    A repeated alignment is compared with the poses that stand, after the rotation, shift and mirror that carry the
-    whole class over are taken out; it counts for a class if half of the members agree, so that one start that ended in
-    a wrong optimum does not condemn a class.
+    Each new average is laid on the one that stands, and poses are carried over. A member agrees where its pose is the
+    one it has, within the pixel error allowed, or explains it as well: averages may have a symmetry. A repeated
+    alignment counts for a class if half of the members agree, so that a start that ended in a wrong optimum does not
+    condemn a class.
     """
     s, n = bench.settings, len(partition.labels)
-    share = np.zeros(n)
-    counted, squares = np.zeros(partition.k), np.zeros(n)
+    references, rows = references_of(bench, partition), np.arange(n)
+    enough = (
+        partition.gain
+        - own_share(bench, sums_of(bench, partition), bench.prior, partition.labels, partition.labels)
+        - AS_GOOD
+    )
+    agreeing, counted = np.zeros(n), np.zeros(partition.k)
+    squares, near = np.zeros(n), np.zeros(n)
     for number in range(s.stab_ali - 1):
-        poses = repeated(bench, partition, number)
-        found = find_stable(
-            [poses, partition.poses], partition.labels, radius_px=bench.radius_px, threshold_px=s.thld_err
-        )
-        agreeing = np.bincount(partition.labels, weights=found.stable, minlength=partition.k)
-        converged = agreeing >= CONVERGED_SHARE * np.maximum(partition.sizes, 1)
-        agrees = found.stable & converged[partition.labels]
+        poses = carried_over(bench, repeated(bench, partition, number), references)
+        found = bench.engine.refine(references, partition.labels, rows, poses, bench.class_ring)
+        error = pixel_error(found.poses, partition.poses, radius_px=bench.radius_px)
+        agrees = (error < s.thld_err) | (found.score >= enough)
+        members = np.bincount(partition.labels, weights=agrees, minlength=partition.k)
+        converged = members >= CONVERGED_SHARE * np.maximum(partition.sizes, 1)
+        agrees &= converged[partition.labels]
         counted += converged
-        share += agrees
-        squares += np.where(agrees, found.pixel_error_px, 0.0) ** 2
-    agreed = share / np.maximum(counted[partition.labels], 1)
-    error = np.sqrt(np.divide(squares, share, out=np.full(n, np.inf), where=share > 0))
-    return Repeats(agreed=agreed, pixel_error_px=error)
+        agreeing += agrees
+        close = agrees & (error < NEAR * s.thld_err)
+        near += close
+        squares += np.where(close, error, 0.0) ** 2
+    return Repeats(
+        agreed=agreeing / np.maximum(counted[partition.labels], 1),
+        pixel_error_px=np.sqrt(np.divide(squares, near, out=np.full(n, np.inf), where=near > 0)),
+    )
+
+
+def carried_over(bench: LikelihoodBench, again: Partition, references: Float32) -> Poses:
+    """Return the poses of classes that were aligned again, in the frames of the averages that stand."""
+    images = bench.engine.images
+    new = references_of(bench, again)
+    ctf2 = np.ones((again.k, len(images.rings.radii)), dtype=np.float32)
+    engine = bench.make_engine(replace(images, samples=new, ctf2=ctf2))
+    each = np.arange(again.k)
+    found = engine.match(references, each, each, bench.fine)
+    frames = engine.refine(references, each, each, found.poses, bench.class_ring).poses
+    return again.poses.then(frames[again.labels])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -200,22 +209,35 @@ def open_court(bench: LikelihoodBench, partition: Partition, core: npt.NDArray[n
     """Return the averages of the cores of classes; of all members where a class has no core."""
     has_core = np.bincount(partition.labels[core], minlength=partition.k) > 0
     own = np.where(core | ~has_core[partition.labels], partition.labels, -1)
-    prior = final_prior(bench, replace(partition, labels=own))
+    prior = shared_prior(bench, replace(partition, labels=own))
     sums = class_sums(bench.engine, own, np.arange(len(own)), partition.poses, partition.k)
     return Court(references=averages(sums, prior, bench.engine.images.rings), sums=sums, own=own, prior=prior)
 
 
-def own_share(bench: LikelihoodBench, court: Court, label: Indices) -> Float:
-    r"""Return what each image's gain owes to its own noise and signal in the average, shape (n,).
+def own_share(bench: LikelihoodBench, sums: Sums, prior: Prior, own: Indices, label: Indices) -> Float:
+    r"""Return what each image's gain owes to itself, being part of the average, shape (n,).
 
     .. math:: \sum_k 2 \pi k\, \overline{(C x)^2} / (D + f / P)
+
+    Parameters
+    ----------
+    bench : LikelihoodBench
+        Holds the images.
+    sums : Sums
+        Sums of classes.
+    prior : Prior
+        By which their averages were filtered.
+    own : ndarray, shape (n,), int64
+        The class that an image was summed into, or -1.
+    label : ndarray, shape (n,), int64
+        The class whose gain is meant.
     """
     rings = used_rings(bench.engine.images.rings, bench.class_ring)
     r, size = len(rings.radii), sum(rings.lengths)
-    denominator = (court.sums.denominator + court.prior.share / court.prior.signal)[:, :r]
-    part = court.own == label
+    denominator = (sums.denominator + prior.share / prior.signal)[:, :r]
+    part = np.flatnonzero(own == label)
     share = np.zeros(len(label))
-    for rows in np.array_split(np.flatnonzero(part), max(1, len(label) // 4096)):
+    for rows in np.array_split(part, max(1, len(part) // BLOCK)):
         power = ring_power(bench.engine.images.samples[rows, :size], rings)
         share[rows] = (power / denominator[label[rows]]) @ (2 * np.pi * np.array(rings.radii))
     return share
@@ -250,7 +272,7 @@ def surplus(bench: LikelihoodBench, court: Court, found: Explained, gain: Float)
     norm = gain_norms(court.references, images.ctf2, rings)[np.arange(len(found.label)), found.label]
     contrast = 0.5 * (1 + gain / np.maximum(norm, 1e-9))
     value = np.empty(len(found.label))
-    for rows in np.array_split(np.arange(len(value)), max(1, len(value) // 4096)):
+    for rows in np.array_split(np.arange(len(value)), max(1, len(value) // BLOCK)):
         ctf2 = images.ctf2[rows, :r].astype(np.float64)
         excess = ring_power(images.samples[rows, :size], rings) - court.prior.share * ctf2
         excess -= (contrast[rows] ** 2)[:, None] * ctf2**2 * model[found.label[rows]]
@@ -296,7 +318,7 @@ def judge(bench: LikelihoodBench, partition: Partition, others: tuple[Partition,
     level = noise_level(bench, court)
     while True:
         found = explained(scores)
-        gain = found.gain - own_share(bench, court, found.label)
+        gain = found.gain - own_share(bench, court.sums, court.prior, court.own, found.label)
         like_noise = gain < level
         pair = far_above(np.where(like_noise, 0.0, surplus(bench, court, found, gain)))
         unclear = found.lead < LEAST_LEAD

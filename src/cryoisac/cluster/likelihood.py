@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from cryoisac.cluster.judging import REPEAT_PASSES, Verdict, final_prior, judge
+from cryoisac.cluster.judging import REPEAT_PASSES, Verdict, judge
 from cryoisac.cluster.partition import (
     LikelihoodBench,
     Partition,
@@ -16,6 +16,7 @@ from cryoisac.cluster.partition import (
     assigned,
     compact,
     scores_of,
+    shared_prior,
     sorted_once,
     sums_of,
 )
@@ -114,6 +115,8 @@ def news(old: State, new: State) -> list[str]:
 
 def step(bench: LikelihoodBench, state: State) -> State:
     """Return the state after one more pass or round."""
+    if state.partition is not None:
+        bench = informed(bench, state.partition)
     if state.stage == STARTS:
         return _step_start(bench, state)
     if state.partition is None:
@@ -124,6 +127,15 @@ def step(bench: LikelihoodBench, state: State) -> State:
         return _step_fine(bench, state, state.partition)
     verdict = judge(bench, state.partition, state.ended)
     return replace(state, stage=DONE, verdict=with_final_poses(bench, verdict))
+
+
+def informed(bench: LikelihoodBench, partition: Partition) -> LikelihoodBench:
+    """Return the bench with the power of particles raised to what halves of classes share.
+
+    What the images suggest by themselves is too little where their backgrounds hold neighbours besides noise.
+    """
+    shared = shared_prior(bench, partition).signal
+    return replace(bench, prior=replace(bench.prior, signal=np.maximum(bench.prior.signal, shared)))
 
 
 def first_classes(bench: LikelihoodBench) -> int:
@@ -267,7 +279,7 @@ def class_averages(bench: LikelihoodBench, label: Indices, poses: Poses, k: int)
     """Return the Wiener averages of classes as images, shape (k, h, w), in units of the background's deviation."""
     rings = bench.engine.images.rings
     rows = np.arange(len(label))
-    prior = final_prior(bench, Partition(labels=label, poses=poses, gain=np.zeros(len(label), np.float32), k=k))
+    prior = shared_prior(bench, Partition(labels=label, poses=poses, gain=np.zeros(len(label), np.float32), k=k))
     samples = averages(class_sums(bench.engine, label, rows, poses, k), prior, rings)
     samples *= np.repeat(np.sqrt(bench.noise), rings.lengths).astype(np.float32)
     return to_image(samples, rings, bench.engine.images.box_px)
@@ -275,6 +287,6 @@ def class_averages(bench: LikelihoodBench, label: Indices, poses: Poses, k: int)
 
 def member_references(bench: LikelihoodBench, members: Indices, partition: Partition) -> Float32:
     """Return averages of the members alone, filtered by what half sets share."""
-    known = final_prior(bench, replace(partition, labels=members))
+    known = shared_prior(bench, replace(partition, labels=members))
     sums = class_sums(bench.engine, members, np.arange(len(members)), partition.poses, partition.k)
     return averages(sums, known, bench.engine.images.rings)

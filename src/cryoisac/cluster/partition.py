@@ -1,7 +1,7 @@
 """A partition of images into classes, each image with its pose, and what makes a better one of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,10 @@ from cryoisac.comm import Comm
 from cryoisac.engine.contract import Indices
 from cryoisac.engine.likelihood import Float32, LikelihoodEngine, PoseSearch, RingImages, shift_disc
 from cryoisac.model.poses import Poses
+from cryoisac.ops.hartley import ring_power
 from cryoisac.ops.polar import Float
 from cryoisac.settings import Isac
+from cryoisac.streams import stream
 
 Tick = Callable[[str], None]
 
@@ -117,6 +119,28 @@ def sums_of(bench: LikelihoodBench, partition: Partition) -> Sums:
     """Return the sums of a partition's classes."""
     rows = np.arange(len(partition.labels))
     return class_sums(bench.engine, partition.labels, rows, partition.poses, partition.k)
+
+
+def shared_prior(bench: LikelihoodBench, partition: Partition) -> Prior:
+    r"""Return the prior whose signal is what averages of half classes share.
+
+    .. math:: P(k) = \sum_c \sqrt{D_a D_b}\, \overline{R_a R_b} \Big/ \sum_c \sqrt{D_a D_b}
+
+    over the classes, halved at random, with unfiltered averages R = N / D: noise is not shared.
+    """
+    rings = bench.engine.images.rings
+    draw = stream(bench.settings.rand_seed, "half sets")
+    half = draw.integers(0, 2, len(partition.labels))
+    rows, k = np.arange(len(half)), partition.k
+    labels = np.where(partition.labels >= 0, 2 * partition.labels + half, -1)
+    sums = class_sums(bench.engine, labels, rows, partition.poses, 2 * k)
+    whole = sums.sizes.reshape(-1, 2).min(axis=1) > 0
+    denominator = np.maximum(sums.denominator.reshape(k, 2, len(rings.radii)), 1e-6)
+    raw = sums.numerator.reshape(k, 2, sum(rings.lengths)) / np.repeat(denominator, rings.lengths, axis=2)
+    both, either = ring_power(raw[:, 0] + raw[:, 1], rings), ring_power(raw[:, 0] - raw[:, 1], rings)
+    weight = np.sqrt(denominator.prod(axis=1)) * whole[:, None]
+    shared = (weight * (both - either) / 4).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-9)
+    return replace(bench.prior, signal=np.maximum(shared, 1e-3 * bench.prior.share))
 
 
 def references_of(bench: LikelihoodBench, partition: Partition) -> Float32:

@@ -29,7 +29,8 @@ from cryoisac.model.poses import Poses
 from cryoisac.ops.polar import Float
 
 SPLIT_MARGIN = 2.0  # in simulations at SNR 0.05 to 0.3 halves of one view reach 1.0, two views 3.3 and more
-MERGE_MARGIN = 1.2  # lower, so that neighbours in a continuum of views, which chance nearly explains, stay apart
+MERGE_MARGIN = 1.8  # classes of one view reach 1.6, neighbours in a continuum of views lie at 2.0 and more
+TOLD_APART = 3.0  # times w_0: what a quarter of all pairs of classes must reach before any are merged
 SMALLEST_HALF = 20  # images: averages of fewer fall apart by their noise
 HALVING_PASSES = 5
 SEED_SHARE = 0.25  # of a class's members: each of the two averages that a halving starts from
@@ -248,8 +249,9 @@ def merge(bench: LikelihoodBench, partition: Partition, search: PoseSearch) -> t
 def grouped(cost: Float, sizes: Indices, coefficients: float) -> tuple[Indices, tuple[Change, ...]]:
     """Return for each class the largest of those it is merged with, itself where it stays alone, and the merges.
 
-    The pair with the least cost, relative to chance, is merged first; costs of a union follow by the formula of Lance
-    and Williams for Ward's method.
+    Nothing is merged where most pairs of classes are not told apart, for then it means little that two are not. The
+    pair with the least cost, relative to chance, is merged first; costs of a union follow by the formula of Lance and
+    Williams for Ward's method.
 
     Parameters
     ----------
@@ -263,8 +265,10 @@ def grouped(cost: Float, sizes: Indices, coefficients: float) -> tuple[Indices, 
     k = len(sizes)
     cost, size, group = cost.copy(), sizes.astype(np.float64), np.arange(k)
     ratio = cost / (MERGE_MARGIN * chance_gain(size[:, None], size[None, :], coefficients))
-    changes = []
-    while k > 1:
+    changes: list[Change] = []
+    pairs = ratio[np.isfinite(ratio)]
+    telling = len(pairs) > 0 and np.quantile(pairs, 0.75) * MERGE_MARGIN >= TOLD_APART
+    while telling and k > 1:
         i, j = np.unravel_index(int(ratio.argmin()), ratio.shape)
         if not ratio[i, j] < 1:
             break
