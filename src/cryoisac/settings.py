@@ -217,9 +217,9 @@ class Isac(Settings):
         Setting(
             "How poses are looked for: exact, on the original's grid of shifts; or fast, on one that turns with the "
             "angle, with compressed references.",
-            choices=("fast", "exact"),
+            choices=("exact", "fast"),
         ),
-    ] = "fast"
+    ] = "exact"
     skip_prealignment: Annotated[bool, Setting("Take the images as centred.")] = False
     skip_ordering: Annotated[bool, Setting("Do not order the class averages by similarity.")] = False
     on_bad_image: Annotated[
