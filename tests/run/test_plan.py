@@ -9,7 +9,7 @@ import pytest
 
 from cryoisac.cluster.result import Result
 from cryoisac.io.registry import read_particles
-from cryoisac.run import likelihood, likelihood_needs
+from cryoisac.run import likelihood, likelihood_needs, plan
 from cryoisac.run.plan import Plan, make_plan
 from cryoisac.run.working_stack import Geometry
 from cryoisac.settings import Isac
@@ -67,7 +67,8 @@ def test_what_belongs_to_one_method_is_not_said_of_the_other(particles: Path) ->
     by_method = {
         method: " ".join(plan_of(particles, replace(settings, **wide)).warnings) for method, settings in METHODS.items()
     }
-    assert by_method["likelihood"] == by_method["isac2"] == ""
+    assert by_method["isac2"] == ""
+    assert by_method["likelihood"] == ""
     shifted = plan_of(particles, replace(LIKELIHOOD, max_shift=2.0)).warnings
     assert len(shifted) == 1
     assert shifted[0].startswith("--max-shift 2 ")
@@ -85,9 +86,17 @@ def test_what_would_give_more_room_is_said(particles: Path, target_nx: int, advi
     assert f"only shifts within 1 px are tried; {advice} more room" in warnings[0]
 
 
-def test_automatic_shifts_follow_the_radius(particles: Path) -> None:
-    """Definition: 0.17 of it, of one method only."""
-    plan = plan_of(particles, replace(LIKELIHOOD, max_shift=None))
-    assert plan.settings.max_shift == pytest.approx(0.17 * 12, abs=0.05)  # to a tenth of a pixel
-    assert "max_shift" in plan.automatic
+def test_automatic_shifts_follow_the_radius_as_far_as_there_is_room() -> None:
+    """Definition: 0.17 of it, or half the box less the radius and 3 px for the mask's edge; little room is said."""
+    for box, found, warned in ((64, 4.08, False), (60, 3.0, False), (54, 1.0, True)):
+        geometry = Geometry(box_px=box, radius_px=24, target_radius_px=24, target_box_px=64)
+        shift_px, _ = plan._largest_shift(geometry)
+        assert shift_px == pytest.approx(found, abs=0.05)  # to a tenth of a pixel
+        settings = replace(LIKELIHOOD, radius=24, target_radius=24, target_nx=64, max_shift=shift_px)
+        assert bool(plan._likelihood_warnings(geometry, settings)) == warned
+
+
+def test_shifts_are_of_one_method(particles: Path) -> None:
+    """Definition: the original method has ranges instead."""
+    assert "max_shift" in plan_of(particles, replace(LIKELIHOOD, max_shift=None)).automatic
     assert plan_of(particles, SETTINGS).settings.max_shift is None
