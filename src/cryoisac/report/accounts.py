@@ -31,7 +31,9 @@ def headline(run: FinishedRun) -> str:
         (
             "Median pixel error",
             "–" if middle is None else f"{middle:.2f} px",
-            "no members" if middle is None else "of members" + ("" if size is None else f", {middle * size:.1f} Å"),
+            ("not known" if k else "no members")
+            if middle is None
+            else "of members" + ("" if size is None else f", {middle * size:.1f} Å"),
         ),
     )
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>" for name, value, note in facts)
@@ -103,11 +105,12 @@ def _number(value: int) -> str:
 def histograms(run: FinishedRun) -> str:
     """Return histograms of class sizes, pixel errors and scores."""
     sizes = np.array([c["members"] for c in run.record["classes"]], dtype=np.float64)
-    errors = np.array([c["pixel_error_px"] or np.nan for c in run.record["classes"]], dtype=np.float64)
+    errors = np.array([c["pixel_error_px"] for c in run.record["classes"]], dtype=np.float64)
     figures = []
     if len(sizes):
         bins = count([sizes], whole=True)
         figures.append(_figure("Class sizes", histogram([""], bins, axis="members of a class", of="classes")))
+    if np.isfinite(errors).any():
         bins = count([errors])
         figures.append(_figure("Pixel errors of classes", histogram([""], bins, axis="pixel error (px)", of="classes")))
     figures += [_of_particles_errors(run), _of_particles_scores(run), _of_particles_fellowship(run)]
