@@ -30,7 +30,7 @@ Two options are no part of the result:
 
 | flag | meaning |
 |---|---|
-| `--restart K` | Go back: to the first start (0); with isac2 to the end of main iteration K, 0 for the unfinished one. |
+| `--restart K` | Go back: to the first start (0); with isac2 to the end of main iteration K, 0: the unfinished one. |
 | `--threads N` | Threads to use; the result does not depend on it. All cores by default. |
 
 What became of the original's other options is told in [parity.md](parity.md).
