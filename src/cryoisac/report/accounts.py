@@ -10,6 +10,7 @@ from cryoisac.report.finished import FinishedRun
 from cryoisac.report.markup import percent, section, table, width
 
 RIVALS = "<p>The column <code>rival</code> of <code>ledger.csv</code> names the second best class of each particle.</p>"
+COLOURS = 6  # of reasons, in the style sheet
 TAIL = 3.0  # pixel errors beyond this many thresholds share the last bin
 
 
@@ -48,7 +49,7 @@ def fates(run: FinishedRun) -> str:
     bar = f'<i style="width:{width(counts["accounted"], whole)}"></i>'
     rows = [_fate("", "in a class", counts["accounted"], whole)]
     for place, (reason, number) in enumerate(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))):
-        colour = f"reason{place % 4}"
+        colour = f"reason{place % COLOURS}"
         bar += f'<i class="{colour}" style="width:{width(number, whole)}"></i>'
         rows.append(_fate(colour, REASONS.get(reason, reason.replace("_", " ")), number, whole))
     return section(
