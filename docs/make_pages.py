@@ -6,7 +6,7 @@ from pathlib import Path
 from cryoisac import conventions
 from cryoisac.settings import Described, Isac, Setting, Settings, Simulation, describe
 
-NOT_IN_ORIGINAL = ("on_bad_image",)
+NOT_IN_ORIGINAL = ("method", "max_shift", "starts", "sizes", "search", "on_bad_image")
 
 SETTINGS = """# Settings
 
@@ -24,11 +24,13 @@ one working pixel is `radius / target_radius` input pixels. A switch that is on 
 
 {isac}
 
+An option of one *method* is refused with the other; [how-it-works.md](how-it-works.md) explains both.
+
 Two options are no part of the result:
 
 | flag | meaning |
 |---|---|
-| `--restart K` | Go back to the end of main iteration K; 0: to the beginning of the unfinished one. |
+| `--restart K` | Go back: to the first start (0); with isac2 to the end of main iteration K, 0: the unfinished one. |
 | `--threads N` | Threads to use; the result does not depend on it. All cores by default. |
 
 What became of the original's other options is told in [parity.md](parity.md).
@@ -75,12 +77,12 @@ def pages() -> dict[str, str]:
 
 
 def _table(settings: type[Settings], *, original: bool) -> Iterator[str]:
-    heads = ["flag", "meaning", "unit", "default", "range", *(["in the original"] if original else [])]
+    heads = ["flag", "meaning", "unit", "default", "range", *(["method", "in the original"] if original else [])]
     yield _row(heads)
     yield "|" + "---|" * len(heads)
     for d in describe(settings):
         cells = [f"`{d.flag}`", d.setting.meaning, d.setting.unit, _default(d), _range(d.setting)]
-        yield _row(cells + ([_original(d)] if original else []))
+        yield _row(cells + ([d.method, _original(d)] if original else []))
 
 
 def _row(cells: list[str]) -> str:

@@ -47,6 +47,7 @@ class Described:
     type: type
     default: Any
     setting: Setting
+    method: str = ""  # the one it belongs to, where it does not belong to all
 
     @property
     def flag(self) -> str:
@@ -59,7 +60,8 @@ def describe(settings: "type[Settings]") -> Iterator[Described]:
     hints = get_type_hints(settings, include_extras=True)
     for f in fields(settings):
         kind, setting = get_args(hints[f.name])[:2]
-        yield Described(name=f.name, type=_plain(kind), default=_default(f), setting=setting)
+        method = "" if settings is not Isac else method_of(f.name)
+        yield Described(name=f.name, type=_plain(kind), default=_default(f), setting=setting, method=method)
 
 
 def _plain(kind: Any) -> type:
@@ -113,6 +115,11 @@ ISAC2_ONLY = (
 )
 
 
+def method_of(name: str) -> str:
+    """Return the method that a setting of ``Isac`` belongs to, or nothing where it belongs to both."""
+    return "likelihood" if name in LIKELIHOOD_ONLY else "isac2" if name in ISAC2_ONLY else ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Isac(Settings):
     """Settings of a classification; two runs with the same settings and input give the same result, bit for bit."""
@@ -131,7 +138,7 @@ class Isac(Settings):
     img_per_grp: Annotated[
         int | None,
         Setting(
-            "Number of images a class aims at; the number of classes is images / img_per_grp.",
+            "Number of images a class aims at; the number of classes at first is images / img_per_grp.",
             "images",
             at_least=2,
             automatic="max(50, images / 200)",
@@ -151,7 +158,12 @@ class Isac(Settings):
     ] = False
     max_shift: Annotated[
         float | None,
-        Setting("Largest shift of a particle from the centre of its image.", "px", at_least=0, automatic="0.17 radius"),
+        Setting(
+            "Largest shift of a particle from the centre of its image.",
+            "px",
+            at_least=0,
+            automatic="0.17 radius, or what images have room for",
+        ),
     ] = None
     starts: Annotated[
         int,

@@ -1,11 +1,13 @@
 """ISAC from particles to report: the run, its products, its page."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from cryoisac.cluster.result import Result
 from cryoisac.engine.contract import Images
@@ -23,6 +25,16 @@ from cryoisac.run.progress import Logged, Progress, Silent
 from cryoisac.settings import Isac
 
 METHODS: dict[str, Callable[[Run], Result]] = {"likelihood": likelihood.play, "isac2": pipeline.play}
+
+
+def one_thread_a_product() -> AbstractContextManager[object]:
+    """Return a context in which each product of matrices takes one thread, whatever the machine has.
+
+    Their rounding is then the same for any number of cores; and blocks of images, which have a thread each already, do
+    not wait for one another.
+    """
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +98,21 @@ def run_isac(
         return Outcome(record=record, report=directory / "report.html", already=True)
     if restart is not None and home.read_record() is None:
         raise RunError(directory, f"--restart {restart} needs a run that was started; leave it out to start one")
-    run = plan_run(home, particles, settings, threads=threads or default_threads(), progress=progress or Silent())
+    with one_thread_a_product():
+        run = plan_run(home, particles, settings, threads=threads or default_threads(), progress=progress or Silent())
+        return _played(run, restart)
+
+
+def _played(run: Run, restart: int | None) -> Outcome:
+    """Play a run to its end, from an earlier state if one is named."""
+    home, method = run.directory, run.plan.settings.method
     with home.held(), home.log.open("a") as log, filtering_threads(run.threads):
         if restart is not None:
-            restart_at(home, restart, settings.method)
+            restart_at(home, restart, method)
         run = replace(run, progress=Logged(run.progress, log))
         say_plan(run)
         begin(run)
-        record = publish(run, METHODS[run.plan.settings.method](run))
+        record = publish(run, METHODS[method](run))
     return Outcome(record=record, report=home.path / "report.html", already=False)
 
 

@@ -202,7 +202,13 @@ def test_a_class_of_unknown_pixel_error_stands_last(make_likelihood_run):
     """Definition: what no repeated alignment has told is no number."""
     path = make_likelihood_run()
     record = json.loads((path / "run.json").read_text())
-    record["classes"][0]["pixel_error_px"] = None
+    for c in (1, 2, 0):
+        assert "Pixel errors of classes" in page_of(path).text
+        record["classes"][c]["pixel_error_px"] = None
+        (path / "run.json").write_text(json.dumps(record))
+    page = page_of(path)
+    assert "Pixel errors of classes" not in page.text
+    record["classes"][1]["pixel_error_px"] = record["classes"][2]["pixel_error_px"] = 0.5
     (path / "run.json").write_text(json.dumps(record))
     page = page_of(path)
     assert "unknown" in page.text

@@ -20,7 +20,8 @@ from cryoisac.settings import Isac
     type=click.IntRange(min=0),
     metavar="K",
     default=None,
-    help="Go back to the end of main iteration K, or with 0 to the beginning of the one that was interrupted.",
+    help="Go back: with 0 to the first start, or of --method isac2 to the beginning of the unfinished main iteration; "
+    "with K to the end of its main iteration K.",
 )
 @click.option(
     "--threads",
@@ -31,7 +32,7 @@ from cryoisac.settings import Isac
     help="Number of threads; the result does not depend on it.  [1 or more; default: all cores]",
 )
 def command(particles: Path, directory: Path, restart: int | None, threads: int | None, **options: Any) -> None:
-    """Sort PARTICLES (a STAR file, an MRC or an HDF stack) into stable classes, in the directory OUT.
+    """Sort PARTICLES (a STAR file, an MRC or an HDF stack) into classes, in the directory OUT.
 
     OUT is made; the same command continues a run that was interrupted. Then look at OUT/report.html, and go on
     with the particles of OUT/classified.star.

@@ -85,8 +85,9 @@ def _metavar(d: Described) -> str:
 
 
 def _help(d: Described) -> str:
-    """Return the meaning, then unit, range and default in brackets."""
-    facts = "; ".join(fact for fact in (_domain(d.setting), _default(d)) if fact)
+    """Return the meaning, then unit, range, default and method in brackets."""
+    only = f"with --method {d.method}" if d.method else ""
+    facts = "; ".join(fact for fact in (_domain(d.setting), _default(d), only) if fact)
     return f"{d.setting.meaning}  [{facts}]" if facts else d.setting.meaning
 
 

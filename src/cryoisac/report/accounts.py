@@ -10,6 +10,7 @@ from cryoisac.report.finished import FinishedRun
 from cryoisac.report.markup import percent, section, table, width
 
 RIVALS = "<p>The column <code>rival</code> of <code>ledger.csv</code> names the second best class of each particle.</p>"
+COLOURS = 6  # of reasons, in the style sheet
 TAIL = 3.0  # pixel errors beyond this many thresholds share the last bin
 
 
@@ -31,7 +32,9 @@ def headline(run: FinishedRun) -> str:
         (
             "Median pixel error",
             "–" if middle is None else f"{middle:.2f} px",
-            "no members" if middle is None else "of members" + ("" if size is None else f", {middle * size:.1f} Å"),
+            ("not known" if k else "no members")
+            if middle is None
+            else "of members" + ("" if size is None else f", {middle * size:.1f} Å"),
         ),
     )
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>" for name, value, note in facts)
@@ -46,7 +49,7 @@ def fates(run: FinishedRun) -> str:
     bar = f'<i style="width:{width(counts["accounted"], whole)}"></i>'
     rows = [_fate("", "in a class", counts["accounted"], whole)]
     for place, (reason, number) in enumerate(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))):
-        colour = f"reason{place % 4}"
+        colour = f"reason{place % COLOURS}"
         bar += f'<i class="{colour}" style="width:{width(number, whole)}"></i>'
         rows.append(_fate(colour, REASONS.get(reason, reason.replace("_", " ")), number, whole))
     return section(
@@ -103,11 +106,12 @@ def _number(value: int) -> str:
 def histograms(run: FinishedRun) -> str:
     """Return histograms of class sizes, pixel errors and scores."""
     sizes = np.array([c["members"] for c in run.record["classes"]], dtype=np.float64)
-    errors = np.array([c["pixel_error_px"] or np.nan for c in run.record["classes"]], dtype=np.float64)
+    errors = np.array([c["pixel_error_px"] for c in run.record["classes"]], dtype=np.float64)
     figures = []
     if len(sizes):
         bins = count([sizes], whole=True)
         figures.append(_figure("Class sizes", histogram([""], bins, axis="members of a class", of="classes")))
+    if np.isfinite(errors).any():
         bins = count([errors])
         figures.append(_figure("Pixel errors of classes", histogram([""], bins, axis="pixel error (px)", of="classes")))
     figures += [_of_particles_errors(run), _of_particles_scores(run), _of_particles_fellowship(run)]

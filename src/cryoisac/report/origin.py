@@ -6,7 +6,7 @@ from typing import Any
 
 from cryoisac.report.finished import FinishedRun
 from cryoisac.report.markup import section, shown, table
-from cryoisac.settings import ISAC2_ONLY, LIKELIHOOD_ONLY, Described, Isac, describe
+from cryoisac.settings import Described, Isac, describe
 
 FILES = {  # what people and programs go on with
     "class_averages.mrcs": "class averages, class after class",
@@ -35,8 +35,8 @@ def settings(run: FinishedRun) -> str:
     """Return all settings: meaning, value, and where the value comes from."""
     described = {d.name: d for d in describe(Isac)}
     values, found = run.record["settings"], run.record["automatic"]
-    others = ISAC2_ONLY if run.by_likelihood else LIKELIHOOD_ONLY
-    shown_here = [name for name in described if name in values and name not in others]
+    methods = ("", values["method"])
+    shown_here = [name for name, d in described.items() if name in values and d.method in methods]
     rows = [_setting(described[name], values[name], found.get(name)) for name in shown_here]
     note = '<p class="faint">An asterisk marks settings that differ from their defaults.</p>'
     return section("Settings", note, table(("Setting", "Meaning", "Value", "Found by"), rows, kind="settings"))

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from cryoisac.cluster import likelihood
 from cryoisac.cluster.partition import LikelihoodBench, Partition
@@ -63,15 +62,10 @@ class Outcomes:
 
 
 def play(run: Run) -> Result:
-    """Play the run to its end from wherever it stands, and return what it came to.
-
-    Products of matrices are made by one thread each, whatever the machine has, so that their rounding is the same
-    everywhere.
-    """
+    """Play the run to its end from wherever it stands, and return what it came to."""
     result = checkpoint.load(run.directory.result, Result)
     if result is None:
-        with threadpool_limits(1, user_api="blas"):
-            result = _classify(run)
+        result = _classify(run)
         checkpoint.save(run.directory.result, result)
     remove_rings(run.directory.states)
     return result

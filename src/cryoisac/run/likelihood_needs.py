@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cryoisac.cluster.judging import NOISE_IMAGES
 from cryoisac.cluster.likelihood import MOST_ROUNDS, MOST_START_PASSES
 from cryoisac.cluster.partition import LikelihoodBench
 from cryoisac.cluster.wiener import Prior
@@ -44,7 +45,9 @@ def memory_bytes(n: int, k: int, geometry: Geometry, settings: Isac, threads: in
     """
     bench = trial_bench(geometry, settings, threads, images=1)
     samples, side = sum(bench.engine.images.rings.lengths), bench.engine.images.box_px
-    transform = 4 * side**2 * samples + threads * BLOCK_COPIES * BLOCK_BYTES * max(1, samples // side**2)
+    blocks = threads * BLOCK_COPIES * BLOCK_BYTES * max(1, samples // side**2)
+    noise = NOISE_IMAGES * (24 * side**2 + 16 * samples)
+    transform = 4 * side**2 * samples + max(blocks, noise)
     classes = MORE_CLASSES * k
     engine = NativeLikelihoodEngine(bench.engine.images, threads).plan(n, classes, bench.fine)
     tables = SCORE_TABLES * n * classes * 4 + n * PARTITION_BYTES * (settings.starts + 3)

@@ -159,6 +159,8 @@ def say_plan(run: Run) -> None:
     note(f"Particles   {plan.images} of {len(run.particles)}, {g.box_px} px")
     found = f" ({plan.automatic['radius']})" if "radius" in plan.automatic else ""
     note(f"Radius      {s.radius} px{found}, {g.target_radius_px} px in working images of {g.target_box_px} px")
+    if s.method == "likelihood":
+        note(f"Shifts      up to {s.max_shift:g} px from the centres of the images")
     note(f"Classes     {_classes(plan)}")
     note(f"Memory      {size(plan.memory_bytes)}; disk {size(plan.disk_bytes)}; {run.threads} threads")
     note(f"Time        {_time(run)}")

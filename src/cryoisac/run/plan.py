@@ -21,7 +21,7 @@ FEWEST_PER_CLASS = 50
 MOST_CLASSES = 200
 MINIMUM_SHARE = 0.6
 FEWEST_MEMBERS = 10
-MAX_SHIFT_SHARE = 0.17
+MAX_SHIFT_SHARE, LEAST_SHIFT_SHARE = 0.17, 0.08
 FEW_RINGS = 4
 
 
@@ -98,8 +98,7 @@ def make_plan(particles: Particles, usable: Indices, settings: Isac, *, threads:
     _check_radius(geometry, settings)
     max_shift = settings.max_shift
     if max_shift is None and settings.method == "likelihood":
-        max_shift = round(MAX_SHIFT_SHARE * radius, 1)
-        automatic["max_shift"] = f"{MAX_SHIFT_SHARE:g} of the radius"
+        max_shift, automatic["max_shift"] = _largest_shift(geometry)
     definite = replace(settings, radius=radius, img_per_grp=given, minimum_grp_size=smallest, max_shift=max_shift)
     needs = _needs(n, n // given, geometry, definite, threads)
     return Plan(
@@ -127,6 +126,14 @@ def _smallest(method: str, img_per_grp: int) -> tuple[int, str]:
     if method == "isac2":
         return max(1, int(MINIMUM_SHARE * img_per_grp)), f"{MINIMUM_SHARE:g} of img_per_grp"
     return min(max(FEWEST_MEMBERS, img_per_grp // 10), img_per_grp), f"0.1 of img_per_grp, at least {FEWEST_MEMBERS}"
+
+
+def _largest_shift(geometry: Geometry) -> tuple[float, str]:
+    """Return the largest shift that is tried, in input pixels, and how it was found."""
+    wanted, room = MAX_SHIFT_SHARE * geometry.radius_px, shift_room_px(geometry) / geometry.ratio
+    if wanted <= room:
+        return round(wanted, 1), f"{MAX_SHIFT_SHARE:g} of the radius"
+    return int(10 * room) / 10, "what the images have room for"
 
 
 def _estimated_radius(particles: Particles, usable: Indices, threads: int) -> int:
@@ -194,13 +201,18 @@ def _isac2_warnings(geometry: Geometry, settings: Isac) -> list[str]:
 
 def _likelihood_warnings(geometry: Geometry, settings: Isac) -> list[str]:
     wanted, room = settings.max_shift or 0.0, shift_room_px(geometry) / geometry.ratio
-    if wanted <= room:
-        return []
     more = "particles cut out with a larger box give" if _box_limits(geometry) else "a larger --target-nx gives"
-    return [
-        f"--max-shift {wanted:g} reaches beyond the working images: only shifts within {room:.2g} px are tried; "
-        f"{more} more room."
-    ]
+    if wanted > room:
+        return [
+            f"--max-shift {wanted:g} reaches beyond the working images: only shifts within {room:.2g} px are tried; "
+            f"{more} more room."
+        ]
+    if room < LEAST_SHIFT_SHARE * geometry.radius_px:
+        return [
+            f"A particle that lies more than {room:.2g} px from the centre of its image does not fit the working "
+            f"images; {more} more room."
+        ]
+    return []
 
 
 def _box_limits(geometry: Geometry) -> bool:
