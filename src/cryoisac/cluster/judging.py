@@ -308,11 +308,14 @@ def judge(bench: LikelihoodBench, partition: Partition, others: tuple[Partition,
     """Return which images are members of which class, and why the others are not.
 
     The core of each class is what is stable in repeated alignments. Averages of cores then compete for all images, so
-    that what failed one class is tried in the others. Classes that end too small are dissolved, the smallest first.
+    that what failed one class is tried in the others. A class that no repeated alignment reproduced has no core; its
+    images are judged by their gains alone, and their pixel error is not known. Classes that end too small are
+    dissolved, the smallest first.
     """
     repeats = repeat_alignments(bench, partition)
     bench.tick("comparing with noise")
     core = repeats.agreed >= REPEATS_AGREED
+    reproduced = np.bincount(partition.labels[core], minlength=partition.k) > 0
     court = open_court(bench, partition, core)
     scores = scores_of(bench, court.references, bench.coarse)
     level = noise_level(bench, court)
@@ -322,7 +325,7 @@ def judge(bench: LikelihoodBench, partition: Partition, others: tuple[Partition,
         like_noise = gain < level
         pair = far_above(np.where(like_noise, 0.0, surplus(bench, court, found, gain)))
         unclear = found.lead < LEAST_LEAD
-        unstable = ~core & (found.label == partition.labels)
+        unstable = ~core & reproduced[found.label] & (found.label == partition.labels)
         member = ~(like_noise | pair | unclear | unstable)
         sizes = np.bincount(found.label[member], minlength=partition.k)
         alive = np.flatnonzero(np.isfinite(scores[0]))

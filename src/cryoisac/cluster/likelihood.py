@@ -48,7 +48,7 @@ class State:
     stage : str
         "starts", "rounds", "fine poses", "verdict" or "done".
     number, passes : int
-        The start or round that is running, from 0, and the passes done in it.
+        The start or round that is running, from 0, and the passes done in it; after the rounds, how many there were.
     partition : Partition or None
         The classes as they stand; ``None`` before the first pass of a start.
     ended : tuple of Partition
@@ -98,10 +98,6 @@ def steps_of(bench: LikelihoodBench, state: State) -> int:
 
 def news(old: State, new: State) -> list[str]:
     """Return what a step brought, a line each, for who watches."""
-    if len(new.ended) > len(old.ended) or (old.stage == STARTS and new.stage == ROUNDS):
-        last = new.ended[-1] if new.stage == STARTS else new.partition
-        best = "" if new.stage == STARTS or last is None else f"; the best has {last.k} classes"
-        return [f"Start {old.number + 1}: done{best}"]
     if old.stage == ROUNDS and new.partition is not None:
         changes = new.changes[len(old.changes) :]
         splits = sum(c.kind == "split" for c in changes)
@@ -192,11 +188,14 @@ def split_and_merge(
 
 
 def _step_round(bench: LikelihoodBench, state: State, partition: Partition) -> State:
+    """One round of splits and merges; the last one changes nothing, or explains the images no better."""
     bench.tick(f"round {state.number + 1}")
-    partition, changes = split_and_merge(bench, partition, (1, state.number))
-    state = replace(state, partition=partition, changes=(*state.changes, *changes), number=state.number + 1)
-    over = not changes or state.number >= MOST_ROUNDS
-    return replace(state, stage=FINE, number=0) if over else state
+    new, changes = split_and_merge(bench, partition, (1, state.number))
+    done = state.number + 1
+    if changes and evidence(bench, new) <= evidence(bench, partition):
+        return replace(state, stage=FINE, number=done)
+    state = replace(state, partition=new, changes=(*state.changes, *changes), number=done)
+    return replace(state, stage=FINE) if not changes or done >= MOST_ROUNDS else state
 
 
 def _step_fine(bench: LikelihoodBench, state: State, partition: Partition) -> State:
@@ -251,6 +250,7 @@ def result(bench: LikelihoodBench, state: State) -> Result:
         pixel_error_px=verdict.pixel_error_px,
         score=partition.gain,
         poses=partition.poses,
+        nearest=place[partition.labels],
         rival=place[verdict.rival],
         fellowship=verdict.fellowship,
     )
@@ -271,8 +271,17 @@ def result(bench: LikelihoodBench, state: State) -> Result:
         shift_px=np.zeros((n, 2)),
         chapters=(chapter,),
         changes=tuple(asdict(c) for c in state.changes),
-        stopped_because="No class falls apart any more, and no two are one view.",
+        stopped_because=why_stopped(bench, state),
     )
+
+
+def why_stopped(bench: LikelihoodBench, state: State) -> str:
+    """Return why the number of classes is what it is."""
+    if bench.settings.sizes == "equal":
+        return "Classes of equal size were asked for: none was split or merged."
+    if state.number >= MOST_ROUNDS:
+        return f"After {MOST_ROUNDS} rounds of splits and merges the number of classes was taken as it stood."
+    return "Further splits and merges explain the particles no better."
 
 
 def class_averages(bench: LikelihoodBench, label: Indices, poses: Poses, k: int) -> Images:

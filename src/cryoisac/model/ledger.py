@@ -29,7 +29,7 @@ REASONS = {
     BAD_IMAGE: "its pixels are constant or not finite",
 }
 
-COLUMNS = ("label", "reason", "generation", "pixel_error_px", "score", "rival", "fellowship")
+COLUMNS = ("label", "reason", "generation", "pixel_error_px", "score", "nearest", "rival", "fellowship")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,8 +51,8 @@ class Ledger:
         log-likelihood over no particle at all.
     poses : Poses
         Pose in working pixels; that of its class average for members.
-    rival : ndarray, shape (n,), int64
-        The class that explains the image second best, or -1 where that is not known.
+    nearest, rival : ndarray, shape (n,), int64
+        The classes that explain the image best and second best, members or not; -1 where that is not known.
     fellowship : ndarray, shape (n,)
         Membership stability: share of the fellows in its class that stay with it when classes are made anew; NaN where
         that is not known.
@@ -64,6 +64,7 @@ class Ledger:
     pixel_error_px: npt.NDArray[np.float64]
     score: npt.NDArray[np.float32]
     poses: Poses
+    nearest: npt.NDArray[np.int64]
     rival: npt.NDArray[np.int64]
     fellowship: npt.NDArray[np.float64]
 
@@ -77,6 +78,7 @@ class Ledger:
             pixel_error_px=np.full(n, np.inf),
             score=np.zeros(n, dtype=np.float32),
             poses=Poses.identity(n),
+            nearest=np.full(n, -1, dtype=np.int64),
             rival=np.full(n, -1, dtype=np.int64),
             fellowship=np.full(n, np.nan),
         )

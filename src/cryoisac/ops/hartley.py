@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from cryoisac.ops.polar import Float, Rings
 
+MATRIX_BYTES = 1 << 28  # of cosines and sines that are kept; larger ones are made anew for each block of images
 FEWEST_BEYOND = 4  # orders that a ring can hold beyond those that its circumference gives to a full support
 Float32 = npt.NDArray[np.float32]
 
@@ -57,10 +58,10 @@ class RingTransform:
     def __init__(self, rings: Rings, box_px: int) -> None:
         self._size, self._box = sum(rings.lengths), box_px
         self._here, self._there = _half_rings(rings)
-        self._own, self._partner, points = _half_image(box_px)
-        phase = (-2 * np.pi / box_px) * (points @ rings.points_px[self._here].T)
-        self._cosines = (np.cos(phase) / box_px).astype(np.float32)
-        self._sines = (np.sin(phase, out=phase) / box_px).astype(np.float32)
+        self._own, self._partner, self._points = _half_image(box_px)
+        self._frequencies = rings.points_px[self._here]
+        self._step = max(1, MATRIX_BYTES // (8 * len(self._points)))
+        self._kept = [self._matrices(0)] if self._step >= len(self._here) else []
 
     def __call__(self, images: npt.ArrayLike) -> Float32:
         """Return the samples of images (n, h, h), ring after ring, shape (n, samples), float32.
@@ -70,11 +71,21 @@ class RingTransform:
         pixels = np.asarray(images, dtype=np.float32).reshape(-1, self._box * self._box)
         padded = np.concatenate((pixels, np.zeros((len(pixels), 1), dtype=np.float32)), axis=1)
         own, partner = padded[:, self._own], padded[:, self._partner]
-        real, imaginary = (own + partner) @ self._cosines, (own - partner) @ self._sines
+        even, odd = own + partner, own - partner
         samples = np.empty((len(pixels), self._size), dtype=np.float32)
-        samples[:, self._here] = real + imaginary
-        samples[:, self._there] = real - imaginary
+        for first in range(0, len(self._here), self._step):
+            cosines, sines = self._kept[0] if self._kept else self._matrices(first)
+            real, imaginary = even @ cosines, odd @ sines
+            part = slice(first, first + self._step)
+            samples[:, self._here[part]] = real + imaginary
+            samples[:, self._there[part]] = real - imaginary
         return samples
+
+    def _matrices(self, first: int) -> tuple[Float32, Float32]:
+        """Return cosines and sines, pixels by samples, of a part of the samples: all of them if these take little."""
+        phase = (-2 * np.pi / self._box) * (self._points @ self._frequencies[first : first + self._step].T)
+        cosines = (np.cos(phase) / self._box).astype(np.float32)
+        return cosines, (np.sin(phase, out=phase) / self._box).astype(np.float32)
 
 
 def _half_image(side: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Float]:

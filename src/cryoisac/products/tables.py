@@ -26,6 +26,7 @@ LEDGER_COLUMNS = (
     "generation",
     "pixel_error",
     "score",
+    "nearest",
     "rival",
     "membership_stability",
 )
@@ -128,8 +129,8 @@ def write_ledger(path: Path, particles: Particles, ledger: Ledger) -> None:
     Parameters
     ----------
     path : Path
-        CSV file with columns index, image, class, reason, generation, pixel_error (working px), score, rival (class
-        from 1, or -1) and membership_stability (0 to 1, or nan).
+        CSV file with columns index, image, class, reason, generation, pixel_error (working px), score, nearest and
+        rival (classes from 1, or -1) and membership_stability (0 to 1, or nan).
     particles : Particles
         The input.
     ledger : Ledger
@@ -151,15 +152,17 @@ def write_ledger(path: Path, particles: Particles, ledger: Ledger) -> None:
                     generation,
                     f"{error:.6f}",
                     f"{score:.6f}",
+                    nearest,
                     rival,
                     f"{stay:.4f}",
                 )
-                for i, (reason, generation, error, score, rival, stay) in enumerate(
+                for i, (reason, generation, error, score, nearest, rival, stay) in enumerate(
                     zip(
                         ledger.reason.tolist(),
                         ledger.generation.tolist(),
                         ledger.pixel_error_px.tolist(),
                         ledger.score.tolist(),
+                        np.where(ledger.nearest >= 0, ledger.nearest + 1, -1).tolist(),
                         np.where(ledger.rival >= 0, ledger.rival + 1, -1).tolist(),
                         ledger.fellowship.tolist(),
                         strict=True,
