@@ -62,7 +62,17 @@ def write_ledger(path: Path, sizes: tuple[int, ...], others: tuple[int, str] = (
         rows.writerow(LEDGER_COLUMNS)
         for i, (label, word) in enumerate(zip(labels, words, strict=True)):
             rows.writerow(
-                (i, f'{i + 1:06d}@a "b", c.mrcs', label, word, 1, f"{error.get(word, np.inf):.6f}", f"{i:.6f}", *others)
+                (
+                    i,
+                    f'{i + 1:06d}@a "b", c.mrcs',
+                    label,
+                    word,
+                    1,
+                    f"{error.get(word, np.inf):.6f}",
+                    f"{i:.6f}",
+                    label,
+                    *others,
+                )
             )
 
 
