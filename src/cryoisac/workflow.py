@@ -123,6 +123,8 @@ def publish(run: Run, result: Result) -> dict[str, Any]:
     publishing again.
     """
     path, plan, particles = run.directory.path, run.plan, run.particles
+    for warning in result.warnings:
+        run.progress.note(f"Warning     {warning}")
     run.progress.stage("Writing averages, tables and report")
     pixel_size_A = run.record["derived"]["working_pixel_size_A"]
     ledger = result.ledger.spread(run.usable, len(particles))
@@ -149,6 +151,7 @@ def publish(run: Run, result: Result) -> dict[str, Any]:
         "status": "finished",
         "generations": chapters,
         "starts": list(result.starts),
+        "warnings": [*run.record["warnings"], *result.warnings],
         "changes": list(result.changes),
         "classes": [
             {

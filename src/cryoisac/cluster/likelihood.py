@@ -265,13 +265,25 @@ def result(bench: LikelihoodBench, state: State) -> Result:
         "accepted_classes": len(order),
         "accounted": int(member.sum()),
     }
-    return Result(
+    found = Result(
         ledger=ledger,
         averages=class_averages(bench, label, partition.poses, len(order)),
         shift_px=np.zeros((n, 2)),
         chapters=(chapter,),
         changes=tuple(asdict(c) for c in state.changes),
         stopped_because=why_stopped(bench, state),
+    )
+    return replace(found, warnings=doubts(found))
+
+
+def doubts(found: Result) -> tuple[str, ...]:
+    """Return a warning where classes did not come out alike when they were aligned again."""
+    count = int((~np.isfinite(found.pixel_errors_px)).sum())
+    if not count:
+        return ()
+    return (
+        f"{count} of {len(found.sizes)} classes did not come out the same in any repeated alignment (pixel error unknown): "
+        "what their averages show may be noise; larger classes, by a larger --img-per-grp, may help.",
     )
 
 

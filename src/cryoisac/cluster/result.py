@@ -30,6 +30,8 @@ class Result:
         Why the run stopped.
     starts : tuple of dict
         Random starts, with their classes and the evidence for them.
+    warnings : tuple of str
+        What the user should know of the classes.
     """
 
     ledger: Ledger
@@ -39,6 +41,7 @@ class Result:
     changes: tuple[dict[str, Any], ...]
     stopped_because: str
     starts: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
