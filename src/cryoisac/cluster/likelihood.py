@@ -282,8 +282,8 @@ def doubts(found: Result) -> tuple[str, ...]:
     if not count:
         return ()
     return (
-        f"{count} of {len(found.sizes)} classes did not come out the same in any repeated alignment (pixel error unknown): "
-        "what their averages show may be noise; larger classes, by a larger --img-per-grp, may help.",
+        f"{count} of {len(found.sizes)} classes did not come out the same in any repeated alignment (pixel error "
+        "unknown): what their averages show may be noise; larger classes, by a larger --img-per-grp, may help.",
     )
 
 
