@@ -106,7 +106,7 @@ def test_invariance_parts_of_a_sample(rng):
 
 
 def test_strength_is_the_share_of_variance_at_low_frequency():
-    """Known truth: a slow wave has all of its variance there, a fast one none, and their sum what the amplitudes say."""
+    """Known truth: a slow wave has all of its variance there, a fast one none, their sum a fifth."""
     y, x = np.mgrid[:64, :64] / 64
     slow, fast = np.cos(2 * np.pi * x), np.cos(2 * np.pi * 20 * y)
     images = np.stack((slow, fast, slow + 2 * fast, np.zeros((64, 64)))).astype(np.float32)
