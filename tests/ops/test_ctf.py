@@ -45,6 +45,31 @@ def test_ctf_2d_is_the_formula(n, parameters):
                 assert values[i, jy, jx] == pytest.approx(expected, abs=1e-12)
 
 
+def test_ctf_at_is_ctf_2d_on_its_grid(parameters):
+    """Invariance: the same values at the frequencies of the real Fourier transform, whatever the order of points."""
+    p, apix = parameters(ASTIGMATIC)
+    p = dataclasses.replace(p, phase_shift_deg=np.array([0.0, 90.0]))
+    y, x = np.meshgrid(np.fft.fftfreq(24), np.fft.rfftfreq(24), indexing="ij")
+    y[12] = 0.5  # the sign of the Nyquist frequency is ctf_2d's
+    grid = ctf.ctf_2d(p, 24, apix)
+    points = np.stack((x, y), axis=-1).reshape(-1, 2)
+    np.testing.assert_allclose(ctf.ctf_at(p, points, apix), grid.reshape(2, -1), atol=1e-12)
+    np.testing.assert_allclose(ctf.ctf_at(p, points[::-3], apix), grid.reshape(2, -1)[:, ::-3], atol=1e-12)
+
+
+def test_ctf_at_points_off_the_grid(parameters):
+    """Definition, one point at a time; and opposite points have the same value."""
+    p, apix = parameters(ASTIGMATIC)
+    points = np.random.default_rng(2).uniform(-0.5, 0.5, (30, 2))
+    values = ctf.ctf_at(p, points, apix)
+    expected = [[_scalar(p, i, *(point / apix[i])) for point in points] for i in range(2)]
+    np.testing.assert_allclose(values, expected, atol=1e-12)
+    np.testing.assert_allclose(ctf.ctf_at(p, -points, apix), values, atol=1e-12)
+    assert ctf.ctf_at(p, points[:0], apix).shape == (2, 0)
+    with pytest.raises(DataError, match="pixel size"):
+        ctf.ctf_at(p, points, 0.0)
+
+
 def test_ctf_1d_is_a_row_of_ctf_2d(parameters):
     """Invariance: without astigmatism direction does not matter."""
     p, apix = parameters([TYPICAL, [1.1, 0.0, 0.0, 80.0, 7.0, 200.0, 2.0, 1.4]])

@@ -8,7 +8,8 @@ from scipy.spatial.transform import Rotation
 
 from cryoisac.errors import DataError
 from cryoisac.ops import fourier, masks, resample
-from cryoisac.ops.radius import estimate_radius, radius_of, sums_of
+from cryoisac.ops.outliers import FAR, deviations
+from cryoisac.ops.radius import estimate_radius, radius_of, strengths, sums_of
 
 # what a radius is good for tolerates: the mask of an expert differs by as much
 TOLERANCE = 0.15
@@ -102,3 +103,39 @@ def test_invariance_parts_of_a_sample(rng):
     images = _noisy(discs, rng, snr=0.5, shift_px=1.0)
     parts = sum(sums_of(images[first : first + 37]) for first in range(0, 150, 37))
     assert radius_of(parts, 150) == pytest.approx(estimate_radius(images), rel=1e-9)  # float64 sums in another order
+
+
+def test_strength_is_the_share_of_variance_at_low_frequency():
+    """Known truth: a slow wave has all of its variance there, a fast one none, their sum a fifth."""
+    y, x = np.mgrid[:64, :64] / 64
+    slow, fast = np.cos(2 * np.pi * x), np.cos(2 * np.pi * 20 * y)
+    images = np.stack((slow, fast, slow + 2 * fast, np.zeros((64, 64)))).astype(np.float32)
+    # the low-pass falls smoothly: at a quarter of its cut-off it has nearly all of the power left
+    np.testing.assert_allclose(strengths(images), [1, 0, 0.2, 0], atol=0.05)
+
+
+def test_units_do_not_change_the_strength(rng):
+    """Invariance: to a factor and an offset, and to how many images there are."""
+    images = rng.normal(size=(70, 32, 32)).astype(np.float32)
+    strength = strengths(images)
+    np.testing.assert_allclose(strengths(3 * images + 10), strength, rtol=1e-3)  # float32 about an offset
+    np.testing.assert_allclose(strengths(images[65:]), strength[65:], rtol=1e-6)
+
+
+def test_ice_and_edges_are_told_from_particles(rng):
+    """Known truth: of 200 discs in noise, five are covered by an edge or a broad patch; only these stand out."""
+    discs = np.repeat(masks.circle(12, 48)[None], 200, axis=0).astype(np.float32)
+    images = _noisy(discs, rng, snr=0.1, shift_px=1.0)
+    line = (np.arange(48) - 24).astype(np.float32)
+    images[:3] += 12 * (line > 5)
+    images[3:5] += 20 * np.exp(-0.5 * (line / 12) ** 2) * np.exp(-0.5 * (line[:, None] / 12) ** 2)
+    assert np.array_equal(np.flatnonzero(deviations(strengths(images)) > FAR), np.arange(5))
+
+
+def test_ice_is_left_out_of_the_radius(rng):
+    """Known truth: the radius is that of the discs although a twentieth of the images hold a wide, bright patch."""
+    discs = np.repeat(masks.circle(14, 64)[None], 200, axis=0).astype(np.float32)
+    images = _noisy(discs, rng, snr=0.1, shift_px=1.0)
+    y, x = np.mgrid[:64, :64] - 32
+    images[::20] += 60 * np.exp(-0.5 * (np.hypot(x, y) / 14) ** 2).astype(np.float32)
+    assert estimate_radius(images) == pytest.approx(15, rel=TOLERANCE)
