@@ -26,7 +26,7 @@ from cryoisac.ops.whiten import soft_disc
 from cryoisac.streams import stream
 
 NOISE_IMAGES = 512
-NOISE_QUANTILE = 0.75
+NOISE_QUANTILE = 0.9
 LEAST_LEAD = 0.5  # natural units: odds of 1.6 to 1 for the best class against the second
 LEAST_SURPLUS, MISTAKEN = 3.0, 0.15  # pure particles have a longer tail above than below
 REPEAT_PASSES = 20
