@@ -93,22 +93,22 @@ def ring_images(pixels, rng, *, ctf=False, noise=1.0):
 def make_world():
     """Return a function: seed, images of each view, strength of the signal in unit noise, ... to a world."""
 
-    def make(seed, sizes, *, strength=0.7, ctf=False, junk=0, pairs=0, twofold=False, **settings):
+    def make(seed, numbers, *, strength=0.7, ctf=False, junk=0, pairs=0, twofold=False, **settings):
         rng = np.random.default_rng(seed)
-        views = [blobs(rng) for _ in sizes]
+        views = [blobs(rng) for _ in numbers]
         if twofold:
             views = [(np.concatenate((at, -at)), np.tile(weight, 2)) for at, weight in views]
-        label = np.repeat(np.arange(len(sizes)), sizes)
+        label = np.repeat(np.arange(len(numbers)), numbers)
         poses = random_poses(rng, len(label))
         pixels = np.concatenate([drawn(v, poses[label == c]) for c, v in enumerate(views)])
         scale = strength / np.sqrt((pixels**2).mean() * BOX**2 / (np.pi * RADIUS**2)) if strength else 0.0
         pixels = np.concatenate((scale * pixels, np.zeros((junk, BOX, BOX))))
         if pairs:
             away = random_poses(rng, pairs, 0.8 * RADIUS)
-            second = [drawn(views[c], away[[i]])[0] for i, c in enumerate(rng.integers(0, len(sizes), pairs))]
+            second = [drawn(views[c], away[[i]])[0] for i, c in enumerate(rng.integers(0, len(numbers), pairs))]
             pixels = np.concatenate((pixels, pixels[rng.integers(0, len(label), pairs)] + scale * np.array(second)))
         extra = junk + pairs
-        label = np.concatenate((label, rng.integers(0, len(sizes), extra)))
+        label = np.concatenate((label, rng.integers(0, len(numbers), extra)))
         poses = Poses.concatenate([poses, random_poses(rng, extra)])
         given = {"img_per_grp": 20, "minimum_grp_size": 5, "starts": 2, "stab_ali": 4, "rand_seed": seed}
         bench = bench_of(ring_images(pixels, rng, ctf=ctf), Isac(**(given | settings)))
