@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from cryoisac.cluster.judging import (
-    LEAST_LEAD,
     LEAST_SURPLUS,
     MISTAKEN,
     NOISE_IMAGES,
@@ -188,10 +187,17 @@ def test_repeated_alignments_agree_where_there_is_signal(make_world, ctf):
 
 
 def test_repeated_alignments_of_noise_disagree(make_world):
-    """Known truth: an average of noise comes out anew at every alignment."""
-    world = make_world(24, (150,), strength=0)
-    repeats = repeat_alignments(world.bench, settled(world, passes=6))
-    assert repeats.agreed.mean() < 0.2
+    """Known truth: beside a class of particles, an average of noise comes out anew at every alignment.
+
+    Now and then half of the images agree by chance, and then that alignment counts.
+    """
+    particle, noise = np.arange(160) < 80, []
+    for seed in (24, 25, 26):
+        world = make_world(seed, (80,), junk=80)
+        repeats = repeat_alignments(world.bench, settled(world, passes=6, labels=np.where(particle, 0, 1), k=2))
+        assert repeats.agreed[particle].mean() > 0.9
+        noise.append(repeats.agreed[~particle].mean())
+    assert np.median(noise) < 0.1
 
 
 def test_a_symmetric_average_agrees_with_itself(make_world):
@@ -202,15 +208,15 @@ def test_a_symmetric_average_agrees_with_itself(make_world):
 
 
 def test_members_are_the_particles_and_noise_is_called_noise(make_world):
-    """Known truth: of three views with a fifth of noise, at most the noise's quantile is mistaken."""
-    world = make_world(26, (60, 60, 60), junk=45)
-    particle = np.arange(225) < 180
+    """Known truth: of three views with a third of noise, at most the noise's quantile is mistaken."""
+    world = make_world(26, (60, 60, 60), junk=90)
+    particle = np.arange(270) < 180
     verdict = judge(world.bench, settled(world), ())
     assert (verdict.reason[particle] == MEMBER).mean() > 0.9
     assert (verdict.partition.labels[particle] == world.label[particle]).mean() > 0.98
-    # the level is that of NOISE_QUANTILE; of 45 the share scatters by 0.07
+    # the level is that of NOISE_QUANTILE; of 90 the share scatters by 0.05
     assert (verdict.reason[~particle] == JUNK_NOISE).mean() > NOISE_QUANTILE - 0.2
-    assert (verdict.reason[~particle] == MEMBER).mean() < 1.2 * (1 - NOISE_QUANTILE)
+    assert (verdict.reason[~particle] == MEMBER).mean() < 1 - NOISE_QUANTILE + 0.1
     assert np.isnan(verdict.fellowship).all()
 
 
@@ -256,16 +262,15 @@ def test_where_no_class_is_large_enough_nobody_is_a_member(make_world):
 
 def test_two_classes_of_one_view_are_ambiguous(make_world):
     """Known truth: images of a view that was cut in two lead by little, and name the other half as the rival."""
-    world = make_world(31, (80, 60))
-    labels = np.where((world.label == 0) & (np.arange(140) % 2 == 0), 2, world.label)
+    world = make_world(31, (160, 60))
+    labels = np.where((world.label == 0) & (np.arange(220) % 2 == 0), 2, world.label)
     verdict = judge(world.bench, settled(world, labels=labels, k=3), ())
     unclear = verdict.reason == AMBIGUOUS
-    assert unclear[:80].sum() > 2
-    assert not unclear[80:].any()
-    assert LEAST_LEAD > 0
-    halves = verdict.partition.labels[:80]
+    assert unclear[:160].any()
+    assert not unclear[160:].any()
+    halves = verdict.partition.labels[:160]
     assert set(halves) == {0, 2}
-    assert (verdict.rival[:80] == 2 - halves).all()
+    assert (verdict.rival[:160] == 2 - halves).all()
 
 
 def test_fellowship_is_the_share_of_fellows_that_stay():

@@ -1,6 +1,7 @@
 """The likelihood method from its start to its end, and the parts of a pass."""
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from cryoisac.cluster.partition import (
     scores_of,
     sorted_once,
 )
+from cryoisac.engine.likelihood import norm_powers
 from cryoisac.model.ledger import JUNK_NOISE, MEMBER
 from cryoisac.model.poses import Poses, pixel_error
+from cryoisac.ops.hartley import ring_transform
 from cryoisac.run import checkpoint
 
 
@@ -92,36 +95,39 @@ def test_noise_among_particles_is_left_out(make_world):
     assert adjusted_rand_score(world.label[particle], ledger.label[particle]) > 0.95
 
 
-def test_poses_are_those_of_the_particles(three):
-    """Known truth: between any two members of a class the relative pose is the true one, within half a pixel."""
+def test_poses_are_nearly_as_good_as_by_true_references(three):
+    """Known truth: relative poses of members err little more than those found on the views without noise."""
     world, run = three
-    ledger = likelihood.result(world.bench, run[-1]).ledger
-    for c in range(3):
-        own = np.flatnonzero(ledger.label == c)
-        first, others = np.repeat(own[0], len(own) - 1), own[1:]
-        found, true = (p[first].then(p[others].inverse()) for p in (ledger.poses, world.poses))
-        # of 40 images with this much signal poses err by 0.3 px, two of them by half a pixel together
-        assert np.median(pixel_error(found, true, radius_px=world.bench.radius_px)) < 0.6
+    bench, rows = world.bench, np.arange(120)
+    ledger = likelihood.result(bench, run[-1]).ledger
+    ring = bench.engine.images.rings.radii[-1]
+    ideal = bench.engine.refine(world.references, world.label, rows, world.poses, ring).poses
+    errors = []
+    for poses in (ledger.poses, ideal):
+        for c in range(3):
+            own = np.flatnonzero(ledger.label == c)
+            first, others = np.repeat(own, len(own)), np.tile(own, len(own))
+            found, true = (p[first].then(p[others].inverse()) for p in (poses, world.poses))
+            errors.append(np.median(pixel_error(found, true, radius_px=bench.radius_px)))
+    # averages of 40 images in noise, where a view has 80 natural units: a fifth more, and as much of the medians
+    assert sum(errors[:3]) < 1.4 * sum(errors[3:])
 
 
 def test_averages_look_like_the_views(three):
-    """Known truth: class averages correlate with the views that their members were drawn of, at some pose."""
+    """Known truth: each class average correlates with the view that its members were drawn of, at some pose."""
     world, run = three
-    result = likelihood.result(world.bench, run[-1])
-    side = world.bench.engine.images.box_px
-    assert result.averages.shape == (3, side, side)
-    references = references_of(world.bench, run[-1].verdict.partition)
-    held = dataclasses.replace(
-        world.bench.engine.images, samples=references, ctf2=np.ones((3, world.bench.prior.signal.size), np.float32)
-    )
-    gain = world.bench.make_engine(held).score(world.references, np.arange(3), world.bench.fine)
-    power = world.bench.make_engine(dataclasses.replace(held, samples=world.references)).score(
-        world.references, np.arange(3), world.bench.fine
-    )
-    # a perfect average gains half the power of its view, which is the gain of the view on itself
-    best = gain.max(axis=0) / np.diag(power)
-    assert (best > 0.85).all()
-    assert (best < 1.15).all()
+    result, bench = likelihood.result(world.bench, run[-1]), world.bench
+    images, each = bench.engine.images, np.arange(3)
+    assert result.averages.shape == (3, images.box_px, images.box_px)
+    averages = ring_transform(result.averages, images.rings)
+    held = dataclasses.replace(images, samples=averages, ctf2=np.ones((3, len(images.rings.radii)), np.float32))
+    gain = bench.make_engine(held).score(world.references, each, bench.fine)  # <A, R> - |R|² / 2
+    powers = [2 * norm_powers(x, images.rings).sum(axis=1) for x in (averages, world.references)]
+    correlation = (gain + powers[1] / 2) / np.sqrt(powers[0][:, None] * powers[1])
+    view = [world.label[result.ledger.label == c][0] for c in each]
+    assert np.array_equal(correlation.argmax(axis=1), view)
+    # 40 images of 80 natural units in some 500 coefficients: signal over noise 160 / 13, and poses err a little
+    assert correlation.max(axis=1).min() > 0.9
 
 
 def test_the_same_twice(three):
@@ -145,7 +151,7 @@ def test_another_seed_finds_the_same_classes(three):
 def test_a_run_goes_on_from_every_state_on_disk(three, tmp_path):
     """Invariance: saved and loaded, every state gives the next one to the last bit."""
     world, run = three
-    for number, (old, new) in enumerate(zip(run[:-1], run[1:], strict=True)):
+    for number, (old, new) in enumerate(pairwise(run)):
         path = tmp_path / f"{number}.npz"
         checkpoint.save(path, old)
         loaded = checkpoint.load(path, likelihood.State)
@@ -167,7 +173,7 @@ def test_stages_follow_each_other(three):
     before = next(s for s in run if s.stage == likelihood.ROUNDS)
     assert len(before.ended) == world.bench.settings.starts - 1
     assert all(likelihood.describe(s) and likelihood.steps_of(world.bench, s) >= 1 for s in run[:-1])
-    said = [line for old, new in zip(run[:-1], run[1:], strict=True) for line in likelihood.news(old, new)]
+    said = [line for old, new in pairwise(run) for line in likelihood.news(old, new)]
     assert any(line.startswith("Round 1: ") for line in said)
     assert said[-1].startswith("Members: ")
 
@@ -185,7 +191,7 @@ def test_steps_tick_as_often_as_they_say(three):
 def test_the_best_start_goes_on(three):
     """Definition: the evidence of the partition that the rounds begin with is the largest of all starts."""
     world, run = three
-    last, first = next((a, b) for a, b in zip(run[:-1], run[1:], strict=True) if b.stage == likelihood.ROUNDS)
+    last, first = next((a, b) for a, b in pairwise(run) if b.stage == likelihood.ROUNDS)
     bench = likelihood.informed(world.bench, last.partition)
     chosen = likelihood.evidence(bench, first.partition)
     assert all(likelihood.evidence(bench, other) <= chosen for other in first.ended)
@@ -224,7 +230,7 @@ def test_one_class_of_all(make_world):
 def test_assignment_by_the_rule_asked_for():
     """Definition: free takes the best, equal makes sizes equal, bounded keeps them within the limits of the mean."""
     rng = np.random.default_rng(0)
-    scores = (rng.normal(size=(300, 3)) + [2, 0, -2]).astype(np.float32)
+    scores = (rng.normal(size=(300, 3)) + np.array([2, 0, -2])).astype(np.float32)
     assert np.array_equal(assigned(scores, "free"), scores.argmax(axis=1))
     assert np.bincount(assigned(scores, "equal")).tolist() == [100, 100, 100]
     sizes = np.bincount(assigned(scores, "bounded"), minlength=3)
