@@ -13,7 +13,7 @@ def test_definition():
 def test_a_normal_distribution_has_its_own_deviation(rng):
     """Known truth: the quartiles of a normal distribution lie 1.349 deviations apart."""
     values = rng.normal(size=100_000)
-    # the deviation of an interquartile range of n values is 1.57 / sqrt(n), here 0.005, and of a median 0.004: four times as much
+    # an interquartile range of n values deviates by 1.57 / sqrt(n), here 0.005, a median by 0.004: four times that
     np.testing.assert_allclose(deviations(7 + 3 * values), values, atol=0.016, rtol=0.016)
 
 
