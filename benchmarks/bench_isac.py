@@ -24,15 +24,15 @@ from typing import Any
 CASES: dict[str, dict[str, list[str]]] = {
     "easy": {
         "simulate": ["--views", "10", "--per-view", "60", "--box", "64", "--snr", "0.3", "--max-shift", "2"],
-        "isac": ["--method", "isac2", "--radius", "27", "--img-per-grp", "60", "--minimum-grp-size", "18"],
+        "isac": ["--radius", "27", "--img-per-grp", "60", "--minimum-grp-size", "18"],
     },
     "middle": {
         "simulate": ["--views", "25", "--per-view", "80", "--box", "90", "--snr", "0.1", "--max-shift", "3", "--ctf"],
-        "isac": ["--method", "isac2", "--ctf", "--img-per-grp", "80"],
+        "isac": ["--ctf", "--img-per-grp", "80"],
     },
     "hard": {
         "simulate": ["--views", "50", "--per-view", "100", "--box", "90", "--snr", "0.1", "--max-shift", "3", "--ctf"],
-        "isac": ["--method", "isac2", "--ctf", "--img-per-grp", "100"],
+        "isac": ["--ctf", "--img-per-grp", "100"],
     },
 }
 
@@ -58,7 +58,7 @@ def one_run(case: str, seed: int, given: argparse.Namespace, folder: Path) -> di
     """Return what one seed of a case came to."""
     density = [] if given.map is None else ["--map", given.map, "--map-pixel-size", given.map_pixel_size]
     program = ("-c", RESAMPLE) if given.resample else ("-m", "cryoisac")
-    flags = [*CASES[case]["isac"], "--rand-seed", str(seed), *given.flags]
+    flags = ["--method", "isac2", *CASES[case]["isac"], "--rand-seed", str(seed), *given.flags]
     particles, run, scores = folder / f"particles{seed}", folder / f"run{seed}", folder / f"scores{seed}.json"
     call("simulate", str(particles), *CASES[case]["simulate"], *density, "--seed", str(seed))
     begin = time.perf_counter()

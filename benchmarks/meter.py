@@ -1,7 +1,8 @@
 """Who a running process spends time and memory on: functions of the package are wrapped by name while it runs.
 
 A stage is charged with what no stage inside it is charged with; within a stage, the engine's questions (``total`` are
-sums of both kinds) and the low-pass filter are told apart.
+sums of both kinds, ``prepare`` is what the likelihood engine does with references before it asks) and some of what is
+computed outside it are told apart.
 """
 
 import contextlib
@@ -30,12 +31,36 @@ STAGES = {
     "cryoisac.cluster.generation.common_frame": "common frame",
     "cryoisac.cluster.generation.prove_members": "stability: alignments",
     "cryoisac.cluster.generation.find_stable": "stability: fit",
+    "cryoisac.run.likelihood.write_working": "working stack",
+    "cryoisac.run.likelihood.survey": "survey",
+    "cryoisac.run.likelihood.write_rings": "ring transform",
+    "cryoisac.run.likelihood.estimate_prior": "power of particles",
+    "cryoisac.cluster.likelihood.informed": "power of particles",
+    "cryoisac.cluster.likelihood._step_start": "starts",
+    "cryoisac.run.likelihood._note_start": "starts",
+    "cryoisac.cluster.likelihood._step_round": "rounds",
+    "cryoisac.cluster.likelihood._step_fine": "fine poses",
+    "cryoisac.cluster.likelihood.judge": "verdict: reasons",
+    "cryoisac.cluster.judging.repeat_alignments": "verdict: repeated alignments",
+    "cryoisac.cluster.judging.noise_level": "verdict: noise",
+    "cryoisac.cluster.likelihood.with_final_poses": "verdict: final poses",
+    "cryoisac.cluster.likelihood.result": "averages",
     "cryoisac.run.pipeline.checkpoint.save": "checkpoints",
     "cryoisac.workflow.order_classes": "products: ordering",
     "cryoisac.workflow.publish": "products: writing",
     "cryoisac.workflow.write_report": "products: report",
 }
+LIKELIHOOD = "cryoisac.engine.likelihood_native.NativeLikelihoodEngine"
+CLUSTER = "cryoisac.cluster"
 PARTS = {
+    **{f"{LIKELIHOOD}.{question}": question for question in ("score", "match", "refine", "total")},
+    f"{LIKELIHOOD}.ready": "prepare",
+    f"{LIKELIHOOD}.ask": "score",
+    f"{CLUSTER}.partition.assigned": "assign",
+    f"{CLUSTER}.likelihood.assigned": "assign",
+    **{f"{CLUSTER}.{module}.class_sums": "sums" for module in ("partition", "splitting", "judging", "likelihood")},
+    **{f"{CLUSTER}.{module}.averages": "averages" for module in ("partition", "splitting", "judging", "likelihood")},
+    **{f"{CLUSTER}.{module}.shared_prior": "prior" for module in ("judging", "likelihood")},
     "cryoisac.engine.native.NativeEngine.score": "score",
     "cryoisac.engine.native.NativeEngine.match": "match",
     "cryoisac.engine.native.NativeEngine.total": "total",
@@ -44,18 +69,24 @@ PARTS = {
     "cryoisac.align.multireference.tangent_lowpass": "filter",
     "cryoisac.cluster.generation.tangent_lowpass": "filter",
 }
-ENGINE = ("score", "match", "total")
+ENGINE = ("score", "match", "refine", "total", "prepare")
+OUTSIDE = ("assign", "sums", "averages", "prior", "filter", "rest")
 STATUS = Path("/proc/self/status")
 
 
 @dataclass
 class Cost:
-    """What one stage took: wall seconds by part, CPU seconds of all threads, also with waits for a core, peak in MB."""
+    """What one stage took: wall and CPU seconds by part, CPU seconds also with waits for a core, peak in MB."""
 
     wall_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    cpu_s: float = 0.0
+    parts_cpu_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     wanted_s: float = 0.0
     peak_MB: float = 0.0
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of all threads."""
+        return sum(self.parts_cpu_s.values())
 
 
 class Meter:
@@ -73,7 +104,7 @@ class Meter:
         wall, cpu = time.perf_counter(), time.process_time()
         cost = self.costs[self._stages[-1]]
         cost.wall_s[self._parts[-1]] += wall - self._wall
-        cost.cpu_s += cpu - self._cpu
+        cost.parts_cpu_s[self._parts[-1]] += cpu - self._cpu
         wanted = self._wanted_s()
         cost.wanted_s += wanted - self._wanted_before
         self._wanted_before = wanted
@@ -168,12 +199,12 @@ def metered(wanted: Callable[[], float] = lambda: 0.0) -> Iterator[Meter]:
 
 
 @contextlib.contextmanager
-def own_memory() -> Iterator[list[float]]:
+def own_memory(every_s: float = 0.003) -> Iterator[list[float]]:
     """Give a list that grows by the anonymous memory of this process in MB, every few milliseconds (Linux)."""
     seen, done = [0.0], threading.Event()
 
     def watch() -> None:
-        while STATUS.exists() and not done.wait(0.003):
+        while STATUS.exists() and not done.wait(every_s):
             seen.append(status_MB("RssAnon:"))
 
     watcher = threading.Thread(target=watch)

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from cryoisac.ops.hartley import moved, opposite, ring_power, ring_transform, to_image, transform_rings
+from cryoisac.ops.hartley import (
+    RingTransform,
+    moved,
+    opposite,
+    ring_power,
+    ring_transform,
+    to_image,
+    transform_rings,
+)
 from cryoisac.ops.polar import Rings
 
 
@@ -56,6 +64,40 @@ def test_round_trip(box):
     back = to_image(ring_transform(images, rings), rings, box)
     near = np.hypot(x, y) < 12  # rings a Fourier pixel apart repeat the image, faintly, a box away
     assert np.abs(back - images)[:, near].max() < 0.01 * np.abs(images).max()  # corners of the transform are missing
+
+
+@pytest.mark.parametrize("box", [12, 13])
+def test_adjoint_by_inner_products(box):
+    """Definition: the adjoint of a transform has the same inner product with an image as the transform with samples."""
+    rng = np.random.default_rng(box)
+    rings = transform_rings(5, first=2, box_px=box, support_px=4)
+    transform = RingTransform(rings, box)
+    images = rng.standard_normal((3, box, box)).astype(np.float32)
+    samples = rng.standard_normal((4, sum(rings.lengths))).astype(np.float32)
+    expected = transform(images).astype(np.float64) @ samples.T
+    found = images.reshape(3, -1).astype(np.float64) @ transform.adjoint(samples).reshape(4, -1).T
+    np.testing.assert_allclose(found, expected, atol=1e-3)  # float32 sums of box² times some hundred terms
+
+
+@pytest.mark.parametrize("box", [12, 13])
+def test_what_vanishes_beyond_a_radius_needs_no_more(box):
+    """Invariance: pixels that are 0 in all images may be left out."""
+    y, x = np.mgrid[:box, :box] - box // 2
+    images = np.random.default_rng(box).standard_normal((3, box, box)) * (np.hypot(x, y) <= 4)
+    rings = transform_rings(5, first=2, box_px=box, support_px=4)
+    expected = RingTransform(rings, box)(images)
+    np.testing.assert_allclose(RingTransform(rings, box, support_px=4.0)(images), expected, atol=1e-6)  # rounding
+
+
+def test_rings_made_in_parts(monkeypatch):
+    """Invariance: matrices too large to be kept are made in parts, which give the same."""
+    rng = np.random.default_rng(0)
+    rings = transform_rings(5, first=2, box_px=12, support_px=4)
+    images = rng.standard_normal((3, 12, 12)).astype(np.float32)
+    whole, back = ring_transform(images, rings), to_image(ring_transform(images, rings), rings, 12)
+    monkeypatch.setattr("cryoisac.ops.hartley.MATRIX_BYTES", 8 * 100 * 7)
+    np.testing.assert_allclose(ring_transform(images, rings), whole, atol=1e-6)  # rounding
+    np.testing.assert_allclose(to_image(whole, rings, 12), back, atol=1e-5)  # rounding
 
 
 def test_rings_hold_the_orders_of_their_circumference():

@@ -32,7 +32,7 @@ LEAST_SURPLUS, MISTAKEN = 3.0, 0.15  # pure particles have a longer tail above t
 REPEAT_PASSES = 20
 AS_GOOD = 2.0  # natural units: a pose that explains an image nearly as well is as good
 NEAR = 3.0  # times the pixel error allowed: beyond, poses are others, not the same one found less well
-BLOCK = 4096  # images
+BLOCK = 256  # images
 REPEATS_AGREED = 0.5  # of the repeated alignments of its class must give a member its pose
 CONVERGED_SHARE = 0.5  # of a class's members must agree before a repeated alignment counts
 

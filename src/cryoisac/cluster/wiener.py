@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from cryoisac.engine.contract import Indices
 from cryoisac.engine.likelihood import Float32, LikelihoodEngine, RingImages
@@ -17,6 +18,7 @@ from cryoisac.ops.hartley import ring_power
 from cryoisac.ops.outliers import deviations
 from cryoisac.ops.polar import Float, Rings
 
+BLOCK = 256  # images whose power is taken at once
 UNUSUAL = 4.0  # standard deviations
 LEAST_SIGNAL = 1e-3  # of the noise in one image: power that counts as none
 
@@ -69,8 +71,8 @@ def estimate_prior(images: RingImages, share: float) -> Prior:
     share : float
         Share f of the noise that their mask lets through.
     """
-    blocks = range(0, len(images), 4096)
-    power = np.concatenate([ring_power(images.samples[i : i + 4096], images.rings) for i in blocks])
+    blocks = range(0, len(images), BLOCK)
+    power = np.concatenate([ring_power(images.samples[i : i + BLOCK], images.rings) for i in blocks])
     usual = np.abs(deviations(power @ np.array(images.rings.radii))) <= UNUSUAL
     ctf2, ctf4 = (images.ctf2[usual].astype(np.float64) ** p for p in (1, 2))
     signal = (power[usual].sum(axis=0) - share * ctf2.sum(axis=0)) / np.maximum(ctf4.sum(axis=0), 1e-9)
@@ -93,13 +95,13 @@ def class_sums(engine: LikelihoodEngine, labels: Indices, images: Indices, poses
     k : int
         Number of classes.
     """
-    member = labels >= 0
-    denominator = np.zeros((k, len(engine.images.rings.radii)))
-    np.add.at(denominator, labels[member], engine.images.ctf2[images[member]])
+    member, ctf2 = np.flatnonzero(labels >= 0), engine.images.ctf2
+    own = labels[member], images[member]
+    memberships = csr_array((np.ones(len(member)), own), shape=(k, len(ctf2)))
     return Sums(
         numerator=engine.total(labels, images, poses, k),
-        denominator=denominator,
-        sizes=np.bincount(labels[member], minlength=k),
+        denominator=memberships @ ctf2,
+        sizes=np.bincount(own[0], minlength=k),
     )
 
 

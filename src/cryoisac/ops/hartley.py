@@ -5,12 +5,15 @@ odd, and :math:`\sum H_A H_B = \mathrm{Re} \sum X_A^* X_B` over whole rings. So 
 an image: they turn with it, correlate like them, and go through the same kernels.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
 from cryoisac.ops.polar import Float, Rings
 
 MATRIX_BYTES = 1 << 28  # of cosines and sines that are kept; larger ones are made anew for each block of images
+WAVE_PIXELS = 64  # whose waves are multiplied at once, so that they stay in a cache
 FEWEST_BEYOND = 4  # orders that a ring can hold beyond those that its circumference gives to a full support
 Float32 = npt.NDArray[np.float32]
 
@@ -47,6 +50,8 @@ class RingTransform:
         Rings, radii in Fourier pixels.
     box_px : int
         Side of the images; their centre pixel n // 2 is the origin.
+    support_px : float, optional
+        Radius beyond which all images are 0, so that their pixels need not be added up.
 
     Notes
     -----
@@ -55,12 +60,15 @@ class RingTransform:
     give half of the samples.
     """
 
-    def __init__(self, rings: Rings, box_px: int) -> None:
+    def __init__(self, rings: Rings, box_px: int, *, support_px: float = np.inf) -> None:
         self._size, self._box = sum(rings.lengths), box_px
-        self._here, self._there = _half_rings(rings)
-        self._own, self._partner, self._points = _half_image(box_px)
-        self._frequencies = rings.points_px[self._here]
-        self._step = max(1, MATRIX_BYTES // (8 * len(self._points)))
+        self._here, self._there = half_rings(rings)
+        self._own, self._partner = _half_image(box_px, support_px)
+        self._step = max(1, MATRIX_BYTES // (8 * len(self._own)))
+        line = np.arange(box_px) - box_px // 2
+        phase = (-2 * np.pi / box_px) * (rings.points_px[self._here].T[:, None, :] * line[:, None])  # (2, box, samples)
+        self._along_x, self._along_y = np.exp(1j * phase).astype(np.complex64)
+        self._along_x /= box_px
         self._kept = [self._matrices(0)] if self._step >= len(self._here) else []
 
     def __call__(self, images: npt.ArrayLike) -> Float32:
@@ -73,33 +81,51 @@ class RingTransform:
         own, partner = padded[:, self._own], padded[:, self._partner]
         even, odd = own + partner, own - partner
         samples = np.empty((len(pixels), self._size), dtype=np.float32)
-        for first in range(0, len(self._here), self._step):
-            cosines, sines = self._kept[0] if self._kept else self._matrices(first)
+        for part, cosines, sines in self._parts():
             real, imaginary = even @ cosines, odd @ sines
-            part = slice(first, first + self._step)
             samples[:, self._here[part]] = real + imaginary
             samples[:, self._there[part]] = real - imaginary
         return samples
 
+    def adjoint(self, samples: Float32) -> Float32:
+        """Return the images that samples (n, samples) add up to, each a wave, shape (n, h, h), float32."""
+        even, odd = np.zeros((2, len(samples), len(self._own)), dtype=np.float32)
+        for part, cosines, sines in self._parts():
+            here, there = samples[:, self._here[part]], samples[:, self._there[part]]
+            even += (here + there) @ cosines.T
+            odd += (here - there) @ sines.T
+        padded = np.zeros((len(samples), self._box**2 + 1), dtype=np.float32)
+        padded[:, self._partner], padded[:, self._own] = even - odd, even + odd
+        return padded[:, :-1].reshape(-1, self._box, self._box)
+
+    def _parts(self) -> Iterator[tuple[slice, Float32, Float32]]:
+        """Yield parts of the half rings with their matrices: all at once if these take little."""
+        for first in range(0, len(self._here), self._step):
+            yield slice(first, first + self._step), *(self._kept[0] if self._kept else self._matrices(first))
+
     def _matrices(self, first: int) -> tuple[Float32, Float32]:
-        """Return cosines and sines, pixels by samples, of a part of the samples: all of them if these take little."""
-        phase = (-2 * np.pi / self._box) * (self._points @ self._frequencies[first : first + self._step].T)
-        cosines = (np.cos(phase) / self._box).astype(np.float32)
-        return cosines, (np.sin(phase, out=phase) / self._box).astype(np.float32)
+        """Return cosines and sines, pixels by samples, of a part of the samples: products of waves along x and y."""
+        x, y = (along[:, first : first + self._step] for along in (self._along_x, self._along_y))
+        row, column = np.divmod(self._own, self._box)
+        cosines, sines = np.empty((2, len(row), x.shape[1]), dtype=np.float32)
+        for some in (slice(i, i + WAVE_PIXELS) for i in range(0, len(row), WAVE_PIXELS)):
+            wave = x[column[some]] * y[row[some]]
+            cosines[some], sines[some] = wave.real, wave.imag
+        return cosines, sines
 
 
-def _half_image(side: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Float]:
-    """Return one half of the pixels, those opposite (side² where there is none), and the points (x, y) of the half."""
+def _half_image(side: int, support_px: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return one half of the pixels within a radius, and those opposite (side² where there is none)."""
     y, x = (a.ravel() for a in np.mgrid[:side, :side] - side // 2)
     low = -(side // 2)
     alone = (-x + side // 2 >= side) | (-y + side // 2 >= side)
-    used = np.flatnonzero((y > 0) | ((y == 0) & (x >= 0)) | alone)
+    used = np.flatnonzero(((y > 0) | ((y == 0) & (x >= 0)) | alone) & (x**2 + y**2 <= support_px**2))
     partner = np.where(alone, side * side, (-y - low) * side + (-x - low))
     partner[(x == 0) & (y == 0)] = side * side
-    return used, partner[used], np.stack((x[used], y[used]), axis=-1).astype(np.float64)
+    return used, partner[used]
 
 
-def _half_rings(rings: Rings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def half_rings(rings: Rings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the samples on the first half turn of every ring, and those opposite."""
     starts = np.concatenate(([0], np.cumsum(rings.lengths)[:-1]))
     here = np.concatenate([start + np.arange(n // 2) for start, n in zip(starts, rings.lengths, strict=True)])
@@ -170,10 +196,4 @@ def to_image(samples: npt.ArrayLike, rings: Rings, box_px: int) -> Float32:
     """
     weight = np.repeat(rings.sample_weights, rings.lengths)
     weighted = (np.asarray(samples, dtype=np.float64) * weight).astype(np.float32)
-    y, x = np.mgrid[:box_px, :box_px] - box_px // 2
-    points = np.stack((x.ravel(), y.ravel()), axis=-1).astype(np.float64)
-    image = np.empty((len(weighted), len(points)), dtype=np.float32)
-    for part in (slice(i, i + 1024) for i in range(0, len(points), 1024)):
-        phase = (-2 * np.pi / box_px) * (points[part] @ rings.points_px.T)
-        image[:, part] = weighted @ ((np.cos(phase) + np.sin(phase)) / box_px).T.astype(np.float32)
-    return image.reshape(-1, box_px, box_px)
+    return RingTransform(rings, box_px).adjoint(weighted)

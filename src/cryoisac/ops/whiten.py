@@ -6,7 +6,7 @@ import numpy.typing as npt
 from cryoisac.model.ctf import CtfParameters
 from cryoisac.ops.ctf import ctf_at
 from cryoisac.ops.fourier import Images
-from cryoisac.ops.hartley import Float32, RingTransform, ring_power
+from cryoisac.ops.hartley import Float32, RingTransform, half_rings, ring_power
 from cryoisac.ops.masks import circle, squared_radius
 from cryoisac.ops.polar import Float, Rings
 from cryoisac.ops.spectra import rotational_power
@@ -86,7 +86,7 @@ class Whitening:
         self._rings, self._radius_px, self._box = rings, radius_px, box_px
         self._scale = np.repeat(1.0 / np.sqrt(noise), rings.lengths).astype(np.float32)
         self._mask = soft_disc(mask_radius_px, box_px).astype(np.float32)
-        self._transform = RingTransform(rings, box_px)
+        self._transform = RingTransform(rings, box_px, support_px=mask_radius_px + EDGE_PX)
 
     def __call__(
         self, images: Images, ctf: CtfParameters | None, pixel_size_A: npt.ArrayLike
@@ -114,7 +114,10 @@ class Whitening:
         samples *= self._scale
         if ctf is None:
             return samples, np.ones((len(images), len(rings.radii)), dtype=np.float32)
-        response = ctf_at(ctf, rings.points_px / self._box, pixel_size_A).astype(np.float32)
+        here, there = half_rings(rings)
+        response = np.empty_like(samples)
+        response[:, here] = ctf_at(ctf, rings.points_px[here] / self._box, pixel_size_A)
+        response[:, there] = response[:, here]  # a CTF is even
         samples *= response
         return samples, ring_power(response, rings).astype(np.float32)
 
