@@ -136,6 +136,11 @@ class Meter:
             self.charge()
             self._parts.pop()
 
+    def end(self) -> None:
+        """Charge what is left."""
+        self._peak()
+        self.charge()
+
     def _peak(self) -> None:
         """Charge the highest resident memory since the last time to the present stage, and begin anew."""
         cost = self.costs[self._stages[-1]]
@@ -192,7 +197,7 @@ def metered(wanted: Callable[[], float] = lambda: 0.0) -> Iterator[Meter]:
                 setattr(*place, wrap(getattr(*place), enter, name))
     try:
         yield meter
-        meter.charge()
+        meter.end()
     finally:
         for holder, name, function in undo:
             setattr(holder, name, function)
