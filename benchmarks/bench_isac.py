@@ -1,7 +1,7 @@
 """Whole runs of ISAC on simulated particles: how many are placed, how rightly, and at what cost.
 
     python benchmarks/bench_isac.py [--case easy] [--seeds 0 1 2] [--map 70S.mrc --map-pixel-size 5] [--json FILE]
-    python benchmarks/bench_isac.py --flags=--search=exact
+    python benchmarks/bench_isac.py --flags=--search=fast
     python benchmarks/bench_isac.py --resample
 
 Each run is the command line as a user gives it, in a process of its own; CPU time includes starting Python. With
