@@ -17,11 +17,10 @@ from cryoisac.cluster.judging import (
     noise_images,
     noise_level,
     open_court,
-    own_share,
-    repeat_alignments,
     standardised,
 )
 from cryoisac.cluster.partition import Partition, aligned, references_of, scores_of, sums_of
+from cryoisac.cluster.repeats import own_share, repeat_alignments
 from cryoisac.cluster.wiener import averages, class_sums
 from cryoisac.engine.likelihood import used_rings
 from cryoisac.model.ledger import AMBIGUOUS, JUNK_NOISE, JUNK_PAIR, MEMBER, SMALL_CLASS
