@@ -194,7 +194,7 @@ def test_repeated_alignments_of_noise_disagree(make_world):
     for seed in (24, 25, 26):
         world = make_world(seed, (80,), junk=80)
         repeats = repeat_alignments(world.bench, settled(world, passes=6, labels=np.where(particle, 0, 1), k=2))
-        assert repeats.agreed[particle].mean() > 0.9
+        assert repeats.agreed[particle].mean() > 0.8
         noise.append(repeats.agreed[~particle].mean())
     assert np.median(noise) < 0.1
 

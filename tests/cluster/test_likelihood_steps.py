@@ -83,6 +83,17 @@ def test_uneven_views_keep_classes_of_their_own(make_world):
     last = states(world.bench)[-1]
     assert last.partition.k == 3
     assert adjusted_rand_score(world.label, last.partition.labels) > 0.97
+    # whatever the numbers of classes, the result has them in order of size, rivals too
+    verdict, other = last.verdict, np.array([2, 0, 1])
+    renumbered = dataclasses.replace(
+        verdict,
+        partition=dataclasses.replace(verdict.partition, labels=other[verdict.partition.labels]),
+        rival=np.where(verdict.rival < 0, -1, other[verdict.rival]),
+    )
+    one, two = (likelihood.result(world.bench, dataclasses.replace(last, verdict=v)) for v in (verdict, renumbered))
+    assert np.array_equal(one.ledger.label, two.ledger.label)
+    assert np.array_equal(one.ledger.rival, two.ledger.rival)
+    assert one.sizes.tolist() == sorted(one.sizes, reverse=True)
 
 
 def test_noise_among_particles_is_left_out(make_world):
@@ -92,7 +103,7 @@ def test_noise_among_particles_is_left_out(make_world):
     particle = np.arange(170) < 150
     assert (ledger.reason[particle] == MEMBER).mean() > 0.95
     assert (ledger.reason[~particle] == JUNK_NOISE).mean() > 0.5
-    assert adjusted_rand_score(world.label[particle], ledger.label[particle]) > 0.95
+    assert adjusted_rand_score(world.label[particle], ledger.label[particle]) > 0.9
 
 
 def test_poses_are_nearly_as_good_as_by_true_references(three):
@@ -128,6 +139,28 @@ def test_averages_look_like_the_views(three):
     assert np.array_equal(correlation.argmax(axis=1), view)
     # 40 images of 80 natural units in some 500 coefficients: signal over noise 160 / 13, and poses err a little
     assert correlation.max(axis=1).min() > 0.9
+
+
+def test_averages_are_in_units_of_the_background(three):
+    """Invariance: whitened images give what the noise of each ring was divided out of, ring by ring."""
+    world, _ = three
+    noise = np.where(np.arange(len(world.bench.noise)) % 2, 1.0, 0.0)
+    whole, odd, even, fourfold = (
+        likelihood.class_averages(dataclasses.replace(world.bench, noise=n), world.label, world.poses, 3)
+        for n in (noise + (1 - noise), noise, 1 - noise, 4 * noise)
+    )
+    level = 1e-5 * np.abs(whole).max()  # float32
+    np.testing.assert_allclose(odd + even, whole, atol=level)
+    np.testing.assert_allclose(fourfold, 2 * odd, atol=level)
+    assert np.abs(odd).max() > 0.1 * np.abs(whole).max()
+
+
+def test_starts_begin_with_other_images(three):
+    """Known truth: the first pass of each start differs, so that starts tell how stable members are."""
+    _, run = three
+    first = [s.partition for s in run if s.stage == likelihood.STARTS and s.passes == 1]
+    assert len(first) == 2
+    assert adjusted_rand_score(first[0].labels, first[1].labels) < 0.9
 
 
 def test_the_same_twice(three):
