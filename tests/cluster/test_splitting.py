@@ -191,8 +191,10 @@ def test_halves_hold_the_members_and_the_better_gain(clear):
 def test_halves_of_two_views_are_the_views(make_world):
     """Known truth: two views in one class come apart but for a few images."""
     world = make_world(5, (50, 50))
-    halves = halved(world.bench, posed(world, 0 * world.label, 1), world.bench.fine, draw())
+    whole = posed(world, 0 * world.label, 1)
+    halves = halved(world.bench, whole, world.bench.fine, draw())
     assert adjusted_rand_score(world.label, halves.labels) > 0.9
+    assert halves.likelihood > 1.5 * whole.likelihood
 
 
 @pytest.mark.parametrize("ctf", [False, True])

@@ -354,7 +354,7 @@ def test_ring_images_are_removed_when_the_run_has_finished(
     def leave(*_: Any) -> None:
         raise Cut
 
-    for place in ("cryoisac.run.likelihood.remove_rings", "cryoisac.cluster.likelihood.result"):
+    for place in ("cryoisac.run.likelihood.remove_rings", "cryoisac.cluster.finishing.result"):
         with monkeypatch.context() as patch:
             patch.setattr(place, leave)
             with pytest.raises(Cut):

@@ -20,6 +20,7 @@ from cryoisac.streams import stream
 
 Tick = Callable[[str], None]
 
+BLOCK = 256  # images worked on at once in NumPy
 LEAST_SIZE, MOST_SIZE = 0.5, 2.0  # of the mean, while sizes are bounded
 CLASS_CYCLES = 12.0  # in the particle's diameter: the detail that tells classes apart
 COARSE_STEP, FINE_STEP = 0.3, 0.2  # of the shortest wavelength used: steps of shifts
@@ -192,3 +193,10 @@ def compact(partition: Partition) -> Partition:
     place = np.full(partition.k, -1)
     place[used] = np.arange(len(used))
     return Partition(labels=place[partition.labels], poses=partition.poses, gain=partition.gain, k=len(used))
+
+
+def member_references(bench: LikelihoodBench, members: Indices, partition: Partition) -> Float32:
+    """Return averages of the members alone, filtered by what half sets share."""
+    known = shared_prior(bench, replace(partition, labels=members))
+    sums = class_sums(bench.engine, members, np.arange(len(members)), partition.poses, partition.k)
+    return averages(sums, known, bench.engine.images.rings)

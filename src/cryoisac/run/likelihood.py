@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.cluster import likelihood
+from cryoisac.cluster import finishing, likelihood
 from cryoisac.cluster.partition import LikelihoodBench, Partition
 from cryoisac.cluster.result import Result
 from cryoisac.cluster.wiener import estimate_prior
@@ -90,7 +90,7 @@ def _classify(run: Run) -> Result:
     bench = _bench(run, sizes, known.noise)
     state = _play_steps(run, bench)
     run.progress.stage("Averaging the classes")
-    whole = whole_result(likelihood.result(bench, state), known, run.plan.geometry.target_box_px)
+    whole = whole_result(finishing.result(bench, state), known, run.plan.geometry.target_box_px)
     return replace(whole, starts=_starts(run))
 
 
