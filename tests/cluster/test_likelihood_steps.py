@@ -90,7 +90,7 @@ def test_uneven_views_keep_classes_of_their_own(make_world):
         partition=dataclasses.replace(verdict.partition, labels=other[verdict.partition.labels]),
         rival=np.where(verdict.rival < 0, -1, other[verdict.rival]),
     )
-    one, two = (likelihood.result(world.bench, dataclasses.replace(last, verdict=v)) for v in (verdict, renumbered))
+    one, two = (finishing.result(world.bench, dataclasses.replace(last, verdict=v)) for v in (verdict, renumbered))
     assert np.array_equal(one.ledger.label, two.ledger.label)
     assert np.array_equal(one.ledger.rival, two.ledger.rival)
     assert one.sizes.tolist() == sorted(one.sizes, reverse=True)
@@ -146,7 +146,7 @@ def test_averages_are_in_units_of_the_background(three):
     world, _ = three
     noise = np.where(np.arange(len(world.bench.noise)) % 2, 1.0, 0.0)
     whole, odd, even, fourfold = (
-        likelihood.class_averages(dataclasses.replace(world.bench, noise=n), world.label, world.poses, 3)
+        finishing.class_averages(dataclasses.replace(world.bench, noise=n), world.label, world.poses, 3)
         for n in (noise + (1 - noise), noise, 1 - noise, 4 * noise)
     )
     level = 1e-5 * np.abs(whole).max()  # float32
