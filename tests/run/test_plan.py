@@ -31,7 +31,7 @@ def test_the_disk_of_a_run_is_foreseen(particles: Path, tmp_path: Path, monkeypa
         taken.append(sum(p.stat().st_size for p in (tmp_path / "run").rglob("*") if p.is_file()))
         raise InterruptedError
 
-    monkeypatch.setattr(likelihood.likelihood, "result", weigh)
+    monkeypatch.setattr(likelihood.finishing, "result", weigh)
     with pytest.raises(InterruptedError):
         run_isac(particles, tmp_path / "run", LIKELIHOOD)
     foreseen = plan_of(particles, LIKELIHOOD).disk_bytes
