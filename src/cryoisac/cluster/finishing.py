@@ -77,7 +77,7 @@ def why_stopped(bench: LikelihoodBench, state: State) -> str:
         return "Classes of equal size were asked for: none was split or merged."
     if state.number >= MOST_ROUNDS:
         return f"After {MOST_ROUNDS} rounds of splits and merges the number of classes was taken as it stood."
-    return "Further splits and merges explain the particles no better."
+    return "No class falls apart any more, and no two are one view."
 
 
 def class_averages(bench: LikelihoodBench, label: Indices, poses: Poses, k: int) -> Images:

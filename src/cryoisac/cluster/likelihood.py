@@ -30,7 +30,7 @@ from cryoisac.streams import stream
 MOST_START_PASSES = 24
 AT_REST = 0.01  # of the images: fewer changes of class end a start
 ROUND_PASSES = 2
-MOST_ROUNDS = 8
+MOST_ROUNDS = 5
 FINE_PASSES = 2
 
 STARTS, ROUNDS, FINE, VERDICT, DONE = "starts", "rounds", "fine poses", "verdict", "done"
@@ -185,13 +185,11 @@ def split_and_merge(
 
 
 def _step_round(bench: LikelihoodBench, state: State, partition: Partition) -> State:
-    """One round of splits and merges; the last one changes nothing, or explains the images no better."""
+    """One round of splits and merges; the last one changes nothing."""
     bench.tick(f"round {state.number + 1}")
-    new, changes = split_and_merge(bench, partition, (1, state.number))
+    partition, changes = split_and_merge(bench, partition, (1, state.number))
     done = state.number + 1
-    if changes and evidence(bench, new) <= evidence(bench, partition):
-        return replace(state, stage=FINE, number=done)
-    state = replace(state, partition=new, changes=(*state.changes, *changes), number=done)
+    state = replace(state, partition=partition, changes=(*state.changes, *changes), number=done)
     return replace(state, stage=FINE) if not changes or done >= MOST_ROUNDS else state
 
 
