@@ -31,6 +31,7 @@ from cryoisac.ops.polar import Float
 SPLIT_MARGIN = 2.0  # in simulations at SNR 0.05 to 0.3 halves of one view reach 1.0, two views 3.3 and more
 MERGE_MARGIN = 1.8  # classes of one view reach 1.6, neighbours in a continuum of views lie at 2.0 and more
 TOLD_APART = 3.0  # times w_0: what a quarter of all pairs of classes must reach before any are merged
+NEAR = 6.0  # times w_0: pairs whose relative poses are refined
 SMALLEST_HALF = 20  # images: averages of fewer fall apart by their noise
 HALVING_PASSES = 5
 SEED_SHARE = 0.25  # of a class's members: each of the two averages that a halving starts from
@@ -151,14 +152,19 @@ def separations(bench: LikelihoodBench, stick: Yardstick, a: Indices, b: Indices
     """
     images = engine_of(bench, stick, b)
     # a gain is <R_a, R_b> - |R_a|² / 2, and |R_a - R_b|² = |R_b|² - 2 gain
-    gain = images.match(stick.raw[a], np.arange(len(a)), np.arange(len(b)), search).score
+    each = np.arange(len(a))
+    found = images.match(stick.raw[a], each, each, search)
+    gain = images.refine(stick.raw[a], each, each, found.poses, search.last_ring).score
     rings = used_rings(bench.engine.images.rings, search.last_ring)
     norm = 2 * gain_norms(stick.raw[b], stick.weight[None].astype(np.float32), rings)[0]
     return stick.costs(a, b, norm.astype(np.float64) - 2 * gain)
 
 
 def all_separations(bench: LikelihoodBench, stick: Yardstick, search: PoseSearch) -> Float:
-    """Return Ward's cost of every pair of classes, shape (k, k); infinite on the diagonal and for empty classes."""
+    """Return Ward's cost of every pair of classes, shape (k, k); infinite on the diagonal and for empty classes.
+
+    Relative poses are those of the search; of pairs that differ by less than ``NEAR`` times chance, refined ones.
+    """
     k = len(stick.sizes)
     each = np.arange(k)
     gain = engine_of(bench, stick, each).score(stick.raw, each, search)  # [b, a]
@@ -170,6 +176,9 @@ def all_separations(bench: LikelihoodBench, stick: Yardstick, search: PoseSearch
     empty = stick.sizes == 0
     cost[empty] = cost[:, empty] = np.inf
     np.fill_diagonal(cost, np.inf)
+    chance = chance_gain(stick.sizes[:, None], stick.sizes[None, :], stick.coefficients)
+    near_a, near_b = np.nonzero(np.triu(cost < NEAR * chance))
+    cost[near_a, near_b] = cost[near_b, near_a] = separations(bench, stick, near_a, near_b, search)
     return cost
 
 
