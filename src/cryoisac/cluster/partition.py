@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoisac.cluster.assign import equal_size
-from cryoisac.cluster.sizes import bounded
 from cryoisac.cluster.wiener import Prior, Sums, averages, class_sums
 from cryoisac.comm import Comm
 from cryoisac.engine.contract import Indices
@@ -21,7 +20,6 @@ from cryoisac.streams import stream
 Tick = Callable[[str], None]
 
 BLOCK = 256  # images worked on at once in NumPy
-LEAST_SIZE, MOST_SIZE = 0.5, 2.0  # of the mean, while sizes are bounded
 CLASS_CYCLES = 12.0  # in the particle's diameter: the detail that tells classes apart
 COARSE_STEP, FINE_STEP = 0.3, 0.2  # of the shortest wavelength used: steps of shifts
 
@@ -169,13 +167,10 @@ def assigned(scores: npt.NDArray[np.float32], sizes: str) -> Indices:
     scores : ndarray, shape (n, k)
         Gains.
     sizes : str
-        "free": the best class; "bounded": with sizes of 0.5 to 2 times their mean; "equal": of equal size.
+        "free": the best class; "equal": classes of equal size.
     """
-    n, k = scores.shape
     if sizes == "equal":
         return equal_size(scores)
-    if sizes == "bounded":
-        return bounded(scores, LEAST_SIZE * n / k, MOST_SIZE * n / k)
     best: Indices = scores.argmax(axis=1)
     return best
 
