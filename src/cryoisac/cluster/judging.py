@@ -220,11 +220,16 @@ def judge(bench: LikelihoodBench, partition: Partition, others: tuple[Partition,
         if sizes[smallest] >= (bench.settings.minimum_grp_size or 1) or len(alive) == 1:
             break
         scores[:, smallest] = -np.inf
-    reason = np.select([member, like_noise, pair, unclear], [MEMBER, JUNK_NOISE, JUNK_PAIR, AMBIGUOUS], UNSTABLE)
+    too_small = member & (sizes[found.label] < (bench.settings.minimum_grp_size or 1))
+    reason = np.select(
+        [too_small, member, like_noise, pair, unclear],
+        [SMALL_CLASS, MEMBER, JUNK_NOISE, JUNK_PAIR, AMBIGUOUS],
+        UNSTABLE,
+    )
     same = found.label == partition.labels
     return Verdict(
         partition=replace(partition, labels=found.label, gain=found.gain),
-        reason=np.where(sizes[found.label] < (bench.settings.minimum_grp_size or 1), SMALL_CLASS, reason),
+        reason=reason,
         rival=found.rival,
         pixel_error_px=np.where(same, repeats.pixel_error_px, np.inf),
         fellowship=fellowship(partition, others),

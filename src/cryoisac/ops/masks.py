@@ -146,6 +146,13 @@ def _first_bad(sigma: Float) -> int:
     return int(np.argmin(np.ravel(sigma > 0)))
 
 
+def cosine_edge(radius_px: float, width_px: float, box_px: int) -> Float:
+    """Return 0 up to a radius, 1 from a width beyond it, and a cosine in between, shape (box_px, box_px)."""
+    r = np.sqrt(squared_radius(box_px))
+    edge = 0.5 + 0.5 * np.cos(np.pi * np.clip(radius_px + width_px - r, 0.0, None) / max(width_px, 1e-30))
+    return np.where(r < radius_px, 0.0, np.where(r < radius_px + width_px, edge, 1.0))
+
+
 def soften(images: Images, radius_px: float, width_px: float, *, background: npt.ArrayLike | None = None) -> Images:
     r"""Blend square images into their background with a cosine edge.
 
@@ -169,9 +176,7 @@ def soften(images: Images, radius_px: float, width_px: float, *, background: npt
     -----
     SPARX's ``cosinemask``.
     """
-    r = np.sqrt(squared_radius(images.shape[-1]))
-    edge = 0.5 + 0.5 * np.cos(np.pi * np.clip(radius_px + width_px - r, 0.0, None) / max(width_px, 1e-30))
-    weight = np.where(r < radius_px, 0.0, np.where(r < radius_px + width_px, edge, 1.0))
+    weight = cosine_edge(radius_px, width_px, images.shape[-1])
     if background is None:
         if not weight.any():
             return images.copy()

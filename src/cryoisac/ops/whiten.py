@@ -7,7 +7,7 @@ from cryoisac.model.ctf import CtfParameters
 from cryoisac.ops.ctf import ctf_at
 from cryoisac.ops.fourier import Images
 from cryoisac.ops.hartley import Float32, RingTransform, half_rings, ring_power
-from cryoisac.ops.masks import circle, squared_radius
+from cryoisac.ops.masks import circle, cosine_edge
 from cryoisac.ops.polar import Float, Rings
 from cryoisac.ops.spectra import rotational_power
 
@@ -16,8 +16,7 @@ EDGE_PX = 3.0  # over which masks fall off, so that they do not ring in Fourier 
 
 def soft_disc(radius_px: float, box_px: int) -> Float:
     """Return a disc that falls from 1 at a radius to 0 at ``EDGE_PX`` beyond it, by a cosine, shape (box, box)."""
-    beyond = np.clip((np.sqrt(squared_radius(box_px)) - radius_px) / EDGE_PX, 0.0, 1.0)
-    disc: Float = 0.5 + 0.5 * np.cos(np.pi * beyond)
+    disc: Float = 1.0 - cosine_edge(radius_px, EDGE_PX, box_px)
     return disc
 
 

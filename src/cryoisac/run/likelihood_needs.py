@@ -10,6 +10,7 @@ from cryoisac.comm import Serial
 from cryoisac.engine.likelihood import RingImages
 from cryoisac.engine.likelihood_native import NativeLikelihoodEngine
 from cryoisac.model.poses import Poses
+from cryoisac.ops.hartley import MATRIX_BYTES
 from cryoisac.run.ring_stack import BLOCK_BYTES, ring_geometry
 from cryoisac.run.room import seconds_of
 from cryoisac.run.working_stack import Geometry
@@ -47,7 +48,7 @@ def memory_bytes(n: int, k: int, geometry: Geometry, settings: Isac, threads: in
     samples, side = sum(bench.engine.images.rings.lengths), bench.engine.images.box_px
     blocks = threads * BLOCK_COPIES * BLOCK_BYTES * max(1, samples // side**2)
     noise = NOISE_IMAGES * (24 * side**2 + 16 * samples)
-    transform = 4 * side**2 * samples + max(blocks, noise)
+    transform = min(4 * side**2 * samples, 2 * threads * MATRIX_BYTES) + max(blocks, noise)
     classes = MORE_CLASSES * k
     engine = NativeLikelihoodEngine(bench.engine.images, threads).plan(n, classes, bench.fine)
     tables = SCORE_TABLES * n * classes * 4 + n * PARTITION_BYTES * (settings.starts + 3)
