@@ -111,7 +111,7 @@ def check(d: Described, value: Any) -> None:
 LIKELIHOOD_ONLY = ("max_shift", "starts", "sizes")
 ISAC2_ONLY = (
     *("xr", "yr", "ts", "ir", "rs", "maxit", "dst", "FL", "FH", "FF", "init_iter", "iter_reali", "center_method"),
-    *("main_iter_limit", "search", "skip_prealignment"),
+    *("main_iter_limit", "delta_good", "search", "skip_prealignment"),
 )
 
 
@@ -223,6 +223,14 @@ class Isac(Settings):
     main_iter_limit: Annotated[
         int | None, Setting("Stop after this many main iterations.", at_least=1, automatic="no limit")
     ] = None
+    delta_good: Annotated[
+        int,
+        Setting(
+            "Stop when the first generation of a main iteration accepts no more classes than this.",
+            "classes",
+            at_least=0,
+        ),
+    ] = 0
     rand_seed: Annotated[int, Setting("Seed of all random numbers.", at_least=0, at_most=2**32 - 1)] = 0
     search: Annotated[
         str,

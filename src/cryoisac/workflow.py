@@ -19,8 +19,10 @@ from cryoisac.products.ordering import Ordering, order_averages
 from cryoisac.products.tables import total_poses, write_classified, write_ledger, write_original_tables
 from cryoisac.report.html import write_report
 from cryoisac.run import likelihood, pipeline
+from cryoisac.run.call import Call
 from cryoisac.run.directory import RunDirectory
-from cryoisac.run.opening import Run, begin, finished_before, plan_run, restart_at, say_plan
+from cryoisac.run.opening import NO_CALL, Run, begin, finished_before, plan_run, restart_at, say_plan
+from cryoisac.run.original_tree import FINISHED, mark
 from cryoisac.run.progress import Logged, Progress, Silent
 from cryoisac.settings import Isac
 
@@ -64,6 +66,7 @@ def run_isac(
     threads: int | None = None,
     restart: int | None = None,
     progress: Progress | None = None,
+    call: Call = NO_CALL,
 ) -> Outcome:
     """Classify particles with ISAC, or continue a run that was interrupted.
 
@@ -81,6 +84,8 @@ def run_isac(
         Go back to the end of this main iteration first; 0 for the beginning of the unfinished one.
     progress : Progress, optional
         Told of everything.
+    call : Call, optional
+        How the run was called: its command line, and the GPUs that it was asked to use.
 
     Returns
     -------
@@ -99,7 +104,8 @@ def run_isac(
     if restart is not None and home.read_record() is None:
         raise RunError(directory, f"--restart {restart} needs a run that was started; leave it out to start one")
     with one_thread_a_product():
-        run = plan_run(home, particles, settings, threads=threads or default_threads(), progress=progress or Silent())
+        threads, progress = threads or default_threads(), progress or Silent()
+        run = plan_run(home, particles, settings, threads=threads, progress=progress, call=call)
         return _played(run, restart)
 
 
@@ -112,6 +118,8 @@ def _played(run: Run, restart: int | None) -> Outcome:
         run = replace(run, progress=Logged(run.progress, log))
         say_plan(run)
         begin(run)
+        if method == "isac2":
+            run.call.write_down(home.path / "command.txt")
         record = publish(run, METHODS[method](run))
     return Outcome(record=record, report=home.path / "report.html", already=False)
 
@@ -168,6 +176,8 @@ def publish(run: Run, result: Result) -> dict[str, Any]:
         "ordered": [] if ordering is None else (ordering.order + 1).tolist(),
         "stopped_because": result.stopped_because,
     }
+    if plan.settings.method == "isac2":
+        mark(path / FINISHED)
     write_report(path, record)
     run.directory.write_record(record)
     return record

@@ -110,6 +110,19 @@ def test_the_limit_of_main_iterations_stops_after_so_many(bench: Bench) -> None:
     assert "limit" in state.stopped_because
 
 
+@pytest.mark.parametrize(("delta_good", "stops"), [(0, False), (1, False), (2, True)])
+def test_few_new_classes_stop_the_run_where_that_is_asked_for(bench: Bench, delta_good: int, stops: bool) -> None:
+    """Definition: two classes at first are as good as none if ``delta_good`` is 2; later generations may find fewer."""
+    limited = replace(bench, settings=replace(SETTINGS, delta_good=delta_good))
+    state = isac.accept(limited, isac.start(limited), ended(np.arange(N), [9, 9, 0, 0]))
+    assert isac.finished(state) == stops
+    assert ("2 further classes" in state.stopped_because) == stops
+    assert ("--delta-good 2" in state.stopped_because) == stops
+    assert isac.class_sizes(state).tolist() == [9, 9]
+    later = isac.accept(limited, isac.start(limited), ended(np.arange(N), [9, 9, 0, 0], number=2))
+    assert not isac.finished(later)
+
+
 def test_a_ledger_of_used_images_spreads_to_all() -> None:
     """Definition: images that were never used are bad images, and the sums agree."""
     used = Ledger.empty(3).entered(

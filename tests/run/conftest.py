@@ -41,9 +41,9 @@ def particles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def contents(directory: Path) -> dict[str, str]:
-    """Return the checksum of every file of a run but its logs, by name."""
+    """Return the checksum of every file of a run but its logs and the command lines that it was called by, by name."""
     return {
         str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and "logs" not in path.parts
+        if path.is_file() and "logs" not in path.parts and path.name != "command.txt"
     }

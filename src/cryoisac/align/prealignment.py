@@ -70,16 +70,17 @@ class State:
         Iterations done.
     poses : Poses
         Poses on the reference, in pixels of the shrunk images.
-    reference : ndarray, shape (h, w), float32
-        The last reference.
-    frc : RingCorrelation or None
-        Agreement of the two half averages of the last iteration.
+    averages, references : ndarray, shape (iteration, h, w), float32
+        The average of all images at each iteration, and the reference made of it.
+    frcs : tuple of RingCorrelation
+        Agreement of the two half averages at each iteration.
     """
 
     iteration: int
     poses: Poses
-    reference: Images
-    frc: RingCorrelation | None
+    averages: Images
+    references: Images
+    frcs: tuple[RingCorrelation, ...]
 
 
 def stages(box_px: int, radius_px: int) -> tuple[tuple[int, int], ...]:
@@ -120,8 +121,9 @@ def start(engine: Engine) -> State:
     return State(
         iteration=0,
         poses=Poses.identity(n),
-        reference=np.zeros((h, w), dtype=np.float32),
-        frc=None,
+        averages=np.zeros((0, h, w), dtype=np.float32),
+        references=np.zeros((0, h, w), dtype=np.float32),
+        frcs=(),
     )
 
 
@@ -151,7 +153,14 @@ def step(engine: Engine, state: State, plan: Plan, comm: Comm) -> State:
         offsets = clipped_offset_px(poses.then(follow), box, plan.radius_px)
         one = np.zeros(n, dtype=np.int64)
         poses = engine.match(reference[None], one, np.arange(n), offsets, plan.search_at(state.iteration)).poses
-    return replace(state, iteration=state.iteration + 1, poses=poses, reference=reference, frc=frc)
+    return replace(
+        state,
+        iteration=state.iteration + 1,
+        poses=poses,
+        averages=np.concatenate((state.averages, average[None])),
+        references=np.concatenate((state.references, reference[None])),
+        frcs=(*state.frcs, frc),
+    )
 
 
 def halves(engine: Engine, poses: Poses, plan: Plan, comm: Comm) -> tuple[Images, RingCorrelation]:

@@ -95,10 +95,19 @@ def finished(state: State) -> bool:
 
 def step(bench: Bench, state: State) -> State:
     """Return the state after one more round; at the end of a generation its good classes are accepted."""
+    return entered(bench, state, play(bench, state))
+
+
+def play(bench: Bench, state: State) -> Generation:
+    """Return the running generation, or a new one, after one more round."""
     running = state.running or start_generation(bench, state.todo, main=state.main, number=state.generation)
-    running = play_round(bench, running)
-    state = replace(state, running=running)
-    return accept(bench, state, running) if running.settled else state
+    return play_round(bench, running)
+
+
+def entered(bench: Bench, state: State, generation: Generation) -> State:
+    """Return the state with a generation that was played on; if it has ended, its good classes are accepted."""
+    state = replace(state, running=generation)
+    return accept(bench, state, generation) if generation.settled else state
 
 
 def accept(bench: Bench, state: State, generation: Generation) -> State:
@@ -145,11 +154,12 @@ def choose_next(bench: Bench, state: State, *, stable_but_small: Indices) -> Sta
     """Return the state with the images of the next generation, or with the reason why there is none.
 
     Stable members of classes that were too small make the next generation. When they are too few for two classes, or
-    the first generation of a main iteration found nothing, the main iteration ends; the next takes all that is left.
+    the first generation of a main iteration found no more than ``delta_good`` classes, the main iteration ends; the
+    next takes all that is left.
     """
     s, chapter = bench.settings, state.chapters[-1]
     two_classes = 2 * (s.img_per_grp or 1)
-    fruitless = chapter.generation == 1 and chapter.accepted_classes == 0
+    fruitless = chapter.generation == 1 and chapter.accepted_classes <= s.delta_good
     if len(stable_but_small) >= two_classes and not fruitless:
         return replace(state, generation=chapter.generation + 1, todo=stable_but_small)
     left = state.ledger.left()
@@ -159,7 +169,9 @@ def choose_next(bench: Bench, state: State, *, stable_but_small: Indices) -> Sta
     elif len(left) < two_classes:
         reason = f"{len(left)} particles are left, too few for two classes of {s.img_per_grp}."
     elif fruitless:
-        reason = f"Main iteration {chapter.main} found no further class among {chapter.images} particles."
+        found = f"{chapter.accepted_classes} further classes" if chapter.accepted_classes else "no further class"
+        limit = f", no more than --delta-good {s.delta_good}" if s.delta_good else ""
+        reason = f"Main iteration {chapter.main} found {found} among {chapter.images} particles{limit}."
     elif s.main_iter_limit is not None and chapter.main >= s.main_iter_limit:
         reason = f"The limit of main iterations, {s.main_iter_limit}, was reached."
     return replace(state, main=chapter.main + 1, generation=1, todo=left, stopped_because=reason)

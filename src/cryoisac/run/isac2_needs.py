@@ -17,6 +17,7 @@ from cryoisac.settings import Isac
 
 PROBE_IMAGES = 320  # more than a stack that the fast search treats otherwise
 PROBE_REFERENCES = 8
+AVERAGES_KEPT = 20  # times those of the first generation, in stacks of generations, main iterations and the run
 
 
 def memory_bytes(n: int, k: int, geometry: Geometry, settings: Isac) -> int:
@@ -31,10 +32,11 @@ def memory_bytes(n: int, k: int, geometry: Geometry, settings: Isac) -> int:
     return int(pixels + scores + rows + averages + (1 << 28))
 
 
-def disk_bytes(n: int, geometry: Geometry, settings: Isac) -> int:
-    """Return the most disk taken: the shrunk and the working stack, and some for the rest."""
+def disk_bytes(n: int, k: int, geometry: Geometry, settings: Isac) -> int:
+    """Return the most disk taken: the shrunk and the working stack, averages of generations, and some for the rest."""
     shrunk = 0 if settings.skip_prealignment else n * geometry.shrunk_box_px**2 * 4
-    return shrunk + n * geometry.target_box_px**2 * 4 + n * 2000 + (1 << 24)
+    averages = AVERAGES_KEPT * k * geometry.target_box_px**2 * 4
+    return shrunk + n * geometry.target_box_px**2 * 4 + averages + n * 2000 + (1 << 24)
 
 
 def seconds_a_round(n: int, k: int, box_px: int, settings: Isac, make_engine: Callable[[Images], Engine]) -> float:

@@ -13,7 +13,8 @@ from cryoisac.engine.native import NativeEngine
 from cryoisac.errors import DataError, RunError
 from cryoisac.io.registry import read_particles
 from cryoisac.model.particles import Particles
-from cryoisac.run import checkpoint
+from cryoisac.run import checkpoint, original_tree
+from cryoisac.run.call import Call
 from cryoisac.run.checks import check_particles
 from cryoisac.run.directory import RunDirectory, check_same, fingerprint
 from cryoisac.run.isac2_needs import seconds_a_round
@@ -25,6 +26,8 @@ from cryoisac.run.room import check_room, size
 from cryoisac.run.stacks import Marks, check_unchanged, marks_of
 from cryoisac.run.working_stack import unusable
 from cryoisac.settings import Isac
+
+NO_CALL = Call()
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,8 @@ class Run:
         Told of everything.
     comm : Comm
         The processes of the run.
+    call : Call
+        How it was called, and the devices it was asked to use.
     """
 
     directory: RunDirectory
@@ -78,6 +83,7 @@ class Run:
     threads: int
     progress: Progress
     comm: Comm
+    call: Call = NO_CALL
 
     def make_engine(self, images: Images) -> Engine:
         """Return the engine that holds ``images``."""
@@ -94,7 +100,9 @@ def finished_before(directory: RunDirectory, path: Path, settings: Isac) -> dict
     return record if record["status"] == "finished" else None
 
 
-def plan_run(directory: RunDirectory, path: Path, settings: Isac, *, threads: int, progress: Progress) -> Run:
+def plan_run(
+    directory: RunDirectory, path: Path, settings: Isac, *, threads: int, progress: Progress, call: Call = NO_CALL
+) -> Run:
     """Read the particles, scan and plan; refuse what cannot be done, and write nothing.
 
     Parameters
@@ -109,6 +117,8 @@ def plan_run(directory: RunDirectory, path: Path, settings: Isac, *, threads: in
         Threads to use.
     progress : Progress
         Told of everything.
+    call : Call
+        How the run was called.
 
     Returns
     -------
@@ -133,16 +143,18 @@ def plan_run(directory: RunDirectory, path: Path, settings: Isac, *, threads: in
     plan = make_plan(particles, usable, settings, threads=threads)
     if before is None:
         check_room(plan.memory_bytes, plan.disk_bytes, directory.path)
+    record = _record(particles, before, settings, plan, len(scan.bad))
     return Run(
         directory=directory,
         particles=particles,
         scan=scan,
         usable=usable,
         plan=plan,
-        record=_record(particles, before, settings, plan, len(scan.bad)),
+        record=record | {"warnings": [*record["warnings"], *call.warnings()]},
         threads=threads,
         progress=progress,
         comm=Serial(),
+        call=call,
     )
 
 
@@ -164,7 +176,7 @@ def say_plan(run: Run) -> None:
     note(f"Classes     {_classes(plan)}")
     note(f"Memory      {size(plan.memory_bytes)}; disk {size(plan.disk_bytes)}; {run.threads} threads")
     note(f"Time        {_time(run)}")
-    for warning in plan.warnings:
+    for warning in run.record["warnings"]:
         note(f"Warning     {warning}")
 
 
@@ -253,4 +265,5 @@ def restart_at(directory: RunDirectory, main: int, method: str) -> None:
             )
         for later in ends[main:]:
             later.unlink()
+    original_tree.forget(directory.path, main or len(ends))
     directory.isac.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from cryoisac.engine.contract import Images
 from cryoisac.run import checkpoint
 from cryoisac.run.directory import RunDirectory
 from cryoisac.run.opening import Run
+from cryoisac.run.original_tree import OriginalTree, mark
 from cryoisac.run.plan import prealignment_plan
 from cryoisac.run.progress import Progress
 from cryoisac.run.stacks import open_own
@@ -37,20 +38,32 @@ def play(run: Run) -> Result:
 
 def play_stages(run: Run) -> isac.State:
     """Play pre-alignment, the working stack and ISAC, and return ISAC's last state."""
+    tree = original_tree(run)
     if not run.plan.settings.skip_prealignment:
-        play_prealignment(run)
+        prealigned = play_prealignment(run)
+        if not tree.working_stack_made.exists():
+            tree.write_prealignment(prealigned)
     if not run.directory.working_stack.exists():
+        tree.write_spectrum(np.zeros(run.plan.geometry.box_px // 2 + 1))
         write_working(run.directory.working_stack, _preparation(run), prealignment_shifts_px(run))
+    if not tree.working_stack_made.exists():
+        mark(tree.working_stack_made)
     run.directory.shrunk_stack.unlink(missing_ok=True)
-    return play_isac(run)
+    return play_isac(run, tree)
 
 
-def play_prealignment(run: Run) -> None:
-    """Pre-align the images, one pass over all of them a step, saving each state."""
+def original_tree(run: Run) -> OriginalTree:
+    """Return the files of the original that this run writes on its way."""
+    pixel_size_A = run.record["derived"]["working_pixel_size_A"]
+    return OriginalTree(path=run.directory.path, usable=run.usable, pixel_size_A=pixel_size_A)
+
+
+def play_prealignment(run: Run) -> prealignment.State:
+    """Pre-align the images, one pass over all of them a step, saving each state, and return the last."""
     directory, todo = run.directory, prealignment_plan(run.plan)
     state = checkpoint.load(directory.prealignment, prealignment.State)
     if state is not None and prealignment.finished(state, todo):
-        return
+        return state
     if not directory.shrunk_stack.exists():
         write_shrunk(directory.shrunk_stack, _preparation(run))
     engine = run.make_engine(_mapped(directory.shrunk_stack))
@@ -61,6 +74,7 @@ def play_prealignment(run: Run) -> None:
         state = prealignment.step(engine, state, todo, run.comm)
         checkpoint.save(directory.prealignment, state)
         run.progress.advance()
+    return state
 
 
 def prealignment_shifts_px(run: Run) -> np.ndarray[Any, Any]:
@@ -72,7 +86,7 @@ def prealignment_shifts_px(run: Run) -> np.ndarray[Any, Any]:
     return shift
 
 
-def play_isac(run: Run) -> isac.State:
+def play_isac(run: Run, tree: OriginalTree) -> isac.State:
     """Play ISAC to its end, one round a step, saving each state."""
     directory, s = run.directory, run.plan.settings
     bench = Bench(
@@ -91,8 +105,14 @@ def play_isac(run: Run) -> isac.State:
         label = f"Generation {state.main}.{state.generation}, round {1 + (running.round if running else 0)}"
         run.progress.stage(f"{label}: {len(state.todo)} particles", passes(s), "passes")
         begin = time.monotonic()
-        new = isac.step(bench, state)
+        if state.generation == 1 and state.running is None:
+            tree.write_main_begins(state.main, state.todo)
+        generation = isac.play(bench, state)
+        new = isac.entered(bench, state, generation)
+        if generation.settled:
+            tree.write_generation(generation, new)
         if new.main != state.main:
+            tree.write_main_ended(state.main, new, len(run.particles))
             checkpoint.save(directory.main_end(state.main), new)
         checkpoint.save(directory.isac, new)
         _say_round(run.progress, new, time.monotonic() - begin)

@@ -116,7 +116,7 @@ def make_plan(particles: Particles, usable: Indices, settings: Isac, *, threads:
 def _needs(n: int, k: int, geometry: Geometry, settings: Isac, threads: int) -> tuple[int, int]:
     """Return the most memory and disk taken at once, in bytes."""
     if settings.method == "isac2":
-        return isac2_needs.memory_bytes(n, k, geometry, settings), isac2_needs.disk_bytes(n, geometry, settings)
+        return isac2_needs.memory_bytes(n, k, geometry, settings), isac2_needs.disk_bytes(n, k, geometry, settings)
     memory = likelihood_needs.memory_bytes(n, k, geometry, settings, threads)
     return memory, likelihood_needs.disk_bytes(n, geometry, settings)
 
