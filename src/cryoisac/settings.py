@@ -8,6 +8,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from cryoisac.errors import SettingError
+from cryoisac.rules import NAMED, Rules
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def check(d: Described, value: Any) -> None:
 LIKELIHOOD_ONLY = ("max_shift", "starts", "sizes")
 ISAC2_ONLY = (
     *("xr", "yr", "ts", "ir", "rs", "maxit", "dst", "FL", "FH", "FF", "init_iter", "iter_reali", "center_method"),
-    *("main_iter_limit", "delta_good", "search", "skip_prealignment"),
+    *("main_iter_limit", "delta_good", "search", "parity", "skip_prealignment"),
 )
 
 
@@ -240,6 +241,14 @@ class Isac(Settings):
             choices=("exact", "fast"),
         ),
     ] = "exact"
+    parity: Annotated[
+        str,
+        Setting(
+            "Whose rules are kept where the original does what was hardly meant: none, ours; sphire, its own, so that "
+            "results compare.",
+            choices=tuple(NAMED),
+        ),
+    ] = "none"
     skip_prealignment: Annotated[bool, Setting("Take the images as centred.")] = False
     skip_ordering: Annotated[bool, Setting("Do not order the class averages by similarity.")] = False
     on_bad_image: Annotated[
@@ -253,6 +262,8 @@ class Isac(Settings):
             if getattr(self, name) != _default_of(type(self), name):
                 flag, other = "--" + name.replace("_", "-"), "likelihood" if name in LIKELIHOOD_ONLY else "isac2"
                 raise SettingError(flag, f"belongs to --method {other}; leave it out, or add --method {other}")
+        if self.search != "exact" and self.rules != NAMED["none"]:
+            raise SettingError("--search", f"is {self.search}, which no original does; with --parity leave it out")
         if self.FH < self.FL:
             raise SettingError("--FH", f"is {self.FH:g}, below --FL {self.FL:g}; raise --FH or lower --FL")
         if self.ir > self.target_radius:
@@ -269,9 +280,14 @@ class Isac(Settings):
             )
 
     @property
+    def rules(self) -> Rules:
+        """The quirks of the original that are kept."""
+        return NAMED[self.parity]
+
+    @property
     def box_px(self) -> int:
         """Side of the working images, in working pixels."""
-        return self.target_nx + max(int(self.xr) - 1, 0)
+        return self.target_nx + max(int(self.xr) - 1, -1 if self.rules.small_box_without_range else 0)
 
     @property
     def y_range_px(self) -> float:

@@ -1,10 +1,15 @@
 """One generation: cut-offs, draws, agreement, and a round on particles whose classes are known."""
 
+import random
 from dataclasses import replace
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
+from cryoisac.align.reference_free import align_reference_free, randomised
+from cryoisac.cluster import generation
 from cryoisac.cluster.generation import (
     Bench,
     Generation,
@@ -12,8 +17,11 @@ from cryoisac.cluster.generation import (
     cluster,
     common_frame,
     cutoffs,
+    first_references,
     passes,
     play_round,
+    prove_members,
+    repeat_alignments,
     start_generation,
 )
 from cryoisac.comm import Serial
@@ -163,3 +171,105 @@ def test_stability_is_tested_when_it_is_due() -> None:
     g = play_round(bench, replace(g, round=3, settled=False))
     assert g.settled
     assert np.isfinite(g.pixel_error_px[g.stable]).all()
+
+
+ORIGINAL = replace(SETTINGS, parity="sphire")
+
+
+def test_first_references_of_the_original(shared: Path) -> None:
+    """Independent program: a finished run of it; the images that the seed names lie in the classes that they founded.
+
+    A class may lose its founder in the rounds, so not all do; of ten by chance six would in one run of 7,000.
+    """
+    folder = shared / "data" / "eman2" / "isac_tiny" / "main001" / "generation001"
+    with h5py.File(folder / "original_class_averages_001_001.hdf") as file:
+        members = [file[f"MDF/images/{k}"].attrs["EMAN.members"].tolist() for k in range(10)]
+    chosen = first_references(ORIGINAL, 600, 10, 1, 1)
+    assert sum(int(c) in m for c, m in zip(chosen, members, strict=True)) >= 6
+
+
+def test_first_references_of_the_original_know_no_seed() -> None:
+    """Definition (isac2 §5.1): Python's shuffle from 9023, in every generation and for every seed."""
+    order = list(range(62))
+    random.seed(9023)
+    random.shuffle(order)
+    for seed, number in ((0, 1), (7, 1), (0, 3)):
+        found = first_references(replace(ORIGINAL, rand_seed=seed), 62, 5, 2, number)
+        assert found.tolist() == order[:5]
+
+
+def clustered(settings: Isac) -> tuple[Bench, Generation]:
+    """Return a bench and a generation whose labels and poses are the truth but for some pixels."""
+    images, which, truth = posed(1.5)
+    bench = bench_of(images, settings)
+    blank = start_generation(bench, np.arange(64), main=1, number=1)
+    away = Poses(angle_deg=np.zeros(64), shift_px=stream(0, "away").uniform(-1, 1, (64, 2)), mirror=np.zeros(64, bool))
+    return bench, replace(blank, labels=which, poses=truth.then(away))
+
+
+def test_repeats_of_the_original_are_a_chain() -> None:
+    """Definition: by a plain loop, each alignment from the shifts of the one before, all iterations of each played."""
+    bench, g = clustered(ORIGINAL)
+    played: list[str] = []
+    found = repeat_alignments(replace(bench, tick=played.append), g, stream(0, "chain"))
+    assert len(played) == SETTINGS.stab_ali * (SETTINGS.maxit - 1)
+    assert passes(ORIGINAL) == 6 + len(played)
+    draw, poses = stream(0, "chain"), g.poses
+    for run in found:
+        start = randomised(poses.offset_px(), draw)
+        poses = align_reference_free(bench.engine, g.labels, g.images, start, 4, bench.refinement)
+        np.testing.assert_array_equal(run.rows(), poses.rows())
+
+
+def test_our_repeats_all_start_alike() -> None:
+    """Definition: one batch, every alignment from the shifts that are known, each by its own draw."""
+    bench, g = clustered(SETTINGS)
+    found = repeat_alignments(bench, g, stream(0, "batch"))
+    starts = randomised(np.tile(g.poses.offset_px(), (SETTINGS.stab_ali, 1)), stream(0, "batch"))
+    for j, run in enumerate(found):
+        alone = align_reference_free(
+            bench.engine, g.labels, g.images, starts[64 * j : 64 * j + 64], 4, bench.refinement
+        )
+        np.testing.assert_array_equal(run.rows(), alone.rows())
+
+
+def test_what_is_not_stable_keeps_its_last_pose_in_the_original(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Definition: isac2 §5.7; only the random members that fill a class up have none."""
+    bench, g = clustered(replace(ORIGINAL, thld_err=0.35))
+    runs = repeat_alignments(bench, g, stream(0, "stability", 1, 1, 0))
+    monkeypatch.setattr(generation, "repeat_alignments", lambda *_: runs)
+    tested = prove_members(bench, g)
+    out = ~tested.stable
+    assert out.any()
+    assert (out & np.isfinite(tested.pixel_error_px)).any()  # their mirrors agree, so that a mean pose exists
+    np.testing.assert_array_equal(tested.poses.rows()[out], runs[-1].rows()[out])
+    assert (np.bincount(g.labels[tested.stable], minlength=4) >= 5).all()
+
+
+@pytest.mark.parametrize(
+    ("parity", "agreements", "settled"),
+    [
+        ("none", (0.70, 0.70), True),
+        ("sphire", (0.70, 0.70), False),  # the same: no rise
+        ("none", (0.70, 0.68), True),
+        ("sphire", (0.70, 0.68), False),  # falls
+        ("none", (0.70, 0.72), True),
+        ("sphire", (0.70, 0.72), True),
+        ("sphire", (0.70, 0.80), False),
+        ("sphire", (0.40, 0.42), False),
+        ("sphire", (0.719, 0.955), False),  # rounds 2, 3 and 4 of a finished run of the original
+        ("sphire", (0.955, 0.980), True),
+    ],
+)
+def test_when_a_generation_settles(
+    monkeypatch: pytest.MonkeyPatch, parity: str, agreements: tuple[float, float], settled: bool
+) -> None:
+    """Definition (isac2 §5.8): above 0.5, and by our rule changed, by the original's risen, by less than 0.05."""
+    before, now = agreements
+    settings = replace(SETTINGS, parity=parity, init_iter=9)
+    bench = bench_of(posed(1.0)[0], settings)
+    g = replace(start_generation(bench, np.arange(64), main=1, number=1), round=2, agreement=before)
+    monkeypatch.setattr(generation, "cluster", lambda bench, g: g)
+    monkeypatch.setattr(generation, "prove_members", lambda bench, g: g)
+    monkeypatch.setattr(generation, "agreement_of", lambda new, old: now)
+    assert play_round(bench, g).settled is settled

@@ -1,6 +1,7 @@
 """ISAC's book-keeping: what is accepted, what comes next, when it ends."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,6 +93,50 @@ def test_what_comes_next(bench: Bench, stable_in: list[int], expected: tuple[int
     assert reason in state.stopped_because
     if not reason and generation == 1:
         assert np.array_equal(state.todo, state.ledger.left())
+
+
+@pytest.fixture
+def original(bench: Bench) -> Bench:
+    """The same bench, by the rules of the original."""
+    return replace(bench, settings=replace(SETTINGS, parity="sphire"))
+
+
+def test_the_original_wants_more_than_the_minimum(original: Bench) -> None:
+    """Definition (isac2 §7.1): a class with exactly minimum_grp_size stable members is too small."""
+    state = isac.accept(original, isac.start(original), ended(np.arange(N), [9, 6, 5, 0]))
+    assert isac.class_sizes(state).tolist() == [9, 6]
+    assert (state.ledger.reason == SMALL_CLASS).sum() == 5
+
+
+@pytest.mark.parametrize(
+    ("stable_in", "expected"),
+    [
+        ([9, 5, 5, 5, 1, 1], (1, 2, "")),  # int(1.2 · 17) = 20: enough, though two classes need 20
+        ([9, 5, 5, 5, 1, 0], (2, 1, "")),  # int(1.2 · 16) = 19
+        ([10, 10, 10, 10, 0, 0], (2, 1, "left no stable particle")),  # 20 unstable images remain
+        ([10, 10, 10, 10, 10, 10], (2, 1, "Every particle")),
+        ([4, 4, 0, 0, 0, 0], (2, 1, "no further class")),
+    ],
+)
+def test_what_comes_next_in_the_original(original: Bench, stable_in: list[int], expected: tuple[int, int, str]) -> None:
+    """Definition (isac2 §7.2): short generations are played, and the run ends when none is left over."""
+    state = isac.accept(original, isac.start(original), ended(np.arange(N), stable_in))
+    main, generation, reason = expected
+    assert (state.main, state.generation) == (main, generation)
+    assert isac.finished(state) == bool(reason)
+    assert reason in state.stopped_because
+
+
+def test_a_run_of_the_original_ended_as_its_rule_says(shared: Path, original: Bench) -> None:
+    """Independent program: all ten classes were good, four unstable images remained, and nothing more was written."""
+    run = shared / "data" / "eman2" / "isac_tiny"
+    processed = len((run / "processed_images.txt").read_text().split())
+    assert 0 < 600 - processed < 20  # of 600 images in classes of 60
+    assert not (run / "finished").exists()
+    assert not (run / "main001" / "finished").exists()
+    sizes = [9, 10, 10, 10, 10, 10]
+    state = isac.accept(original, isac.start(original), ended(np.arange(N), sizes))
+    assert "left no stable particle" in state.stopped_because
 
 
 def test_unstable_images_get_another_main_iteration_even_if_no_class_was_too_small(bench: Bench) -> None:

@@ -13,6 +13,7 @@ from cryoisac.ops import fourier
 from cryoisac.ops.center import prepare_reference
 from cryoisac.ops.masks import circle
 from cryoisac.ops.spectra import RingCorrelation, ring_correlation
+from cryoisac.rules import OURS, Rules
 
 ITERATIONS_PER_STAGE = 14
 MEAN_SHIFT = -1
@@ -32,12 +33,15 @@ class Plan:
         How the average is centred: -1 by the mean shift of the images, 0 not, 1 to 7 as ``ops.center``.
     kick_deg : float
         At every fourth iteration but the last ten, only angles that are multiples of this are tried; 0 for never.
+    rules : Rules
+        Quirks of the original that are kept.
     """
 
     stages: tuple[tuple[int, int], ...]
     radius_px: int
     center_method: int
     kick_deg: float
+    rules: Rules = OURS
 
     @property
     def iterations(self) -> int:
@@ -171,7 +175,10 @@ def halves(engine: Engine, poses: Poses, plan: Plan, comm: Comm) -> tuple[Images
     sums = comm.total(engine.quick_total(parity, np.arange(n)[share], poses[share], 2))
     average = (sums.sum(axis=0) / n).astype(np.float32)
     even, odd = sums.astype(np.float32)
-    return average, ring_correlation(even, odd, mask=circle(plan.radius_px, box))
+    frc = ring_correlation(even, odd, mask=circle(plan.radius_px, box))
+    if plan.rules.stretched_frequencies:
+        frc = replace(frc, frequency=np.arange(box // 2 + 1) / (2 * (box // 2)))
+    return average, frc
 
 
 def mean_shift_px(poses: Poses) -> npt.NDArray[np.float64]:

@@ -51,7 +51,7 @@ class Refinement:
 
     def may_stop(self, iteration: int) -> bool:
         """Return whether classes may come to rest at an iteration: none of the next is kicked."""
-        return not any(self.kicked(i) for i in range(iteration, self.iterations))
+        return self.still_px > 0 and not any(self.kicked(i) for i in range(iteration, self.iterations))
 
     def search_at(self, iteration: int) -> Search:
         """Return the search of one iteration."""

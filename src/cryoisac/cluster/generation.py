@@ -1,5 +1,6 @@
 """One generation: rounds of equal-size K-means and a stability test, until the stable members settle."""
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -9,9 +10,10 @@ import numpy.typing as npt
 from cryoisac.align.multireference import recentred_averages, reference_norms, score_all, search_centres_px, zero_mean
 from cryoisac.align.reference_free import Refinement, Tick, align_reference_free, class_means, randomised
 from cryoisac.cluster.assign import equal_size
+from cryoisac.cluster.filling import fill_up
 from cryoisac.cluster.stability import find_stable
 from cryoisac.comm import Comm
-from cryoisac.engine.contract import Engine, Images, Indices, Search
+from cryoisac.engine.contract import Engine, Images, Indices, Offsets, Search
 from cryoisac.model.poses import Poses
 from cryoisac.ops.filters import tangent_lowpass
 from cryoisac.settings import Isac
@@ -20,6 +22,8 @@ from cryoisac.streams import stream
 CUTOFF_STEP = 0.05
 SETTLED_AGREEMENT = 0.5
 SETTLED_CHANGE = 0.05
+STILL_PX = 0.05
+SPHIRE_SEED = 9023
 
 
 def search_of(settings: Isac) -> Search:
@@ -67,7 +71,14 @@ class Bench:
     def refinement(self) -> Refinement:
         """How classes are aligned to their own averages."""
         s = self.settings
-        return Refinement(search=self.search, iterations=s.maxit, last_cutoff=s.FH, falloff=s.FF, kick_deg=s.dst)
+        return Refinement(
+            search=self.search,
+            iterations=s.maxit,
+            last_cutoff=s.FH,
+            falloff=s.FF,
+            kick_deg=s.dst,
+            still_px=0.0 if s.rules.play_all_iterations else STILL_PX,
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -118,8 +129,7 @@ def start_generation(bench: Bench, images: Indices, *, main: int, number: int) -
     """Return a generation whose references are randomly drawn single images."""
     n = len(images)
     k = n // (bench.settings.img_per_grp or n)
-    draw = stream(bench.settings.rand_seed, "initial references", main, number)
-    chosen = np.sort(draw.choice(n, size=k, replace=False))
+    chosen = first_references(bench.settings, n, k, main, number)
     return Generation(
         main=main,
         number=number,
@@ -134,6 +144,16 @@ def start_generation(bench: Bench, images: Indices, *, main: int, number: int) -
         agreement=0.0,
         settled=False,
     )
+
+
+def first_references(settings: Isac, n: int, k: int, main: int, number: int) -> Indices:
+    """Return which ``k`` of ``n`` images are the first references of a generation, drawn at random."""
+    if settings.rules.fixed_first_references:
+        order = list(range(n))
+        random.Random(SPHIRE_SEED).shuffle(order)
+        return np.array(order[:k])
+    draw = stream(settings.rand_seed, "initial references", main, number)
+    return np.sort(draw.choice(n, size=k, replace=False))
 
 
 def cutoffs(first: float, last: float) -> Iterator[float]:
@@ -153,7 +173,8 @@ def cutoffs(first: float, last: float) -> Iterator[float]:
 
 def passes(settings: Isac) -> int:
     """Return how often a round ticks: once a K-means pass and once an alignment of the stability test."""
-    return len(list(cutoffs(settings.FL, settings.FH))) + settings.maxit - 1
+    chains = settings.stab_ali if settings.rules.chain_repeats else 1
+    return len(list(cutoffs(settings.FL, settings.FH))) + chains * (settings.maxit - 1)
 
 
 def play_round(bench: Bench, generation: Generation) -> Generation:
@@ -166,7 +187,8 @@ def play_round(bench: Bench, generation: Generation) -> Generation:
     tested = prove_members(bench, clustered)
     agreement = agreement_of(tested, generation)
     change = agreement - generation.agreement
-    settled = agreement > SETTLED_AGREEMENT and abs(change) < SETTLED_CHANGE
+    calm = 0 < change < SETTLED_CHANGE if s.rules.settle_on_rise else abs(change) < SETTLED_CHANGE
+    settled = agreement > SETTLED_AGREEMENT and calm
     return replace(tested, round=done, agreement=agreement, settled=settled or done >= s.init_iter)
 
 
@@ -214,22 +236,47 @@ def refine_once(bench: Bench, generation: Generation) -> Generation:
     return replace(g, references=_published(bench, g.labels, g.images, poses, k), poses=poses)
 
 
-def prove_members(bench: Bench, generation: Generation) -> Generation:
-    """Return the generation with its members tested: every class aligned several times from random starts.
+def repeat_alignments(bench: Bench, generation: Generation, draw: np.random.Generator) -> list[Poses]:
+    """Return the poses of the images when every class is aligned several times from random starts.
 
-    The repeated alignments of all classes are one batch: row j·n + i is image i in alignment j, and its class stands
-    beside the same class in the other alignments, so that images which are read once may serve them all.
+    All repeats are one batch; by the original's rule they are batches of one, each starting where the last one ended.
     """
-    g, s = generation, bench.settings
-    n, k, repeats = len(g.images), len(g.references), s.stab_ali
-    draw = stream(s.rand_seed, "stability", g.main, g.number, g.round)
-    start = randomised(np.tile(g.poses.offset_px(), (repeats, 1)), draw)
+    s, offset_px = bench.settings, generation.poses.offset_px()
+    runs: list[Poses] = []
+    while len(runs) < s.stab_ali:
+        runs += _aligned_at_once(bench, generation, offset_px, 1 if s.rules.chain_repeats else s.stab_ali, draw)
+        offset_px = runs[-1].offset_px()
+    return runs
+
+
+def _aligned_at_once(
+    bench: Bench, generation: Generation, offset_px: Offsets, repeats: int, draw: np.random.Generator
+) -> list[Poses]:
+    """Return the poses of ``repeats`` alignments of every class in one batch.
+
+    Row j·n + i is image i in alignment j, and its class stands beside the same class in the other alignments, so that
+    images which are read once may serve them all.
+    """
+    g = generation
+    n, k = len(g.images), len(g.references)
+    start = randomised(np.tile(offset_px, (repeats, 1)), draw)
     labels = np.tile(g.labels * repeats, repeats) + np.repeat(np.arange(repeats), n)
     poses = align_reference_free(
         bench.engine, labels, np.tile(g.images, repeats), start, repeats * k, bench.refinement, bench.tick
     )
-    runs = [poses[j * n : (j + 1) * n] for j in range(repeats)]
+    return [poses[j * n : (j + 1) * n] for j in range(repeats)]
+
+
+def prove_members(bench: Bench, generation: Generation) -> Generation:
+    """Return the generation with its members tested: those that come out the same in repeated alignments."""
+    g, s, k = generation, bench.settings, len(generation.references)
+    draw = stream(s.rand_seed, "stability", g.main, g.number, g.round)
+    runs = repeat_alignments(bench, g, draw)
     found = find_stable(runs, g.labels, radius_px=s.target_radius, threshold_px=s.thld_err)
+    if s.rules.unstable_keep_last:
+        out = np.flatnonzero(~found.stable)
+        found = replace(found, poses=found.poses.replaced(out, runs[-1][out]))
+    found = fill_up(found, g.labels, s.rules.fewest_members, draw)
     hollow = (np.bincount(g.labels[found.stable], minlength=k) == 0)[g.labels]
     shown = found.poses.replaced(np.flatnonzero(hollow), runs[-1][hollow])
     averages = _published(bench, np.where(found.stable | hollow, g.labels, -1), g.images, shown, k)

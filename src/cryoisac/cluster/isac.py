@@ -115,7 +115,7 @@ def accept(bench: Bench, state: State, generation: Generation) -> State:
     g, s = generation, bench.settings
     k = len(g.references)
     size = np.bincount(g.labels[g.stable], minlength=k)
-    good = size >= (s.minimum_grp_size or 1)
+    good = size >= (s.minimum_grp_size or 1) + s.rules.more_than_minimum
     member = g.stable & good[g.labels]
     number = len(state.chapters) + 1
     new_class = np.cumsum(good) - 1 + len(state.averages)
@@ -155,17 +155,19 @@ def choose_next(bench: Bench, state: State, *, stable_but_small: Indices) -> Sta
 
     Stable members of classes that were too small make the next generation. When they are too few for two classes, or
     the first generation of a main iteration found no more than ``delta_good`` classes, the main iteration ends; the
-    next takes all that is left.
+    next takes all that is left. By the rules of the original none follows one that left no stable member over.
     """
     s, chapter = bench.settings, state.chapters[-1]
     two_classes = 2 * (s.img_per_grp or 1)
     fruitless = chapter.generation == 1 and chapter.accepted_classes <= s.delta_good
-    if len(stable_but_small) >= two_classes and not fruitless:
+    if int(s.rules.leftover_factor * len(stable_but_small)) >= two_classes and not fruitless:
         return replace(state, generation=chapter.generation + 1, todo=stable_but_small)
     left = state.ledger.left()
     reason = ""
     if not len(left):
         reason = "Every particle is accounted for."
+    elif s.rules.end_without_leftovers and not len(stable_but_small):
+        reason = f"Main iteration {chapter.main} left no stable particle in a class that was too small."
     elif len(left) < two_classes:
         reason = f"{len(left)} particles are left, too few for two classes of {s.img_per_grp}."
     elif fruitless:

@@ -161,6 +161,7 @@ def _preparation(run: Run) -> Preparation:
         index=run.usable,
         geometry=run.plan.geometry,
         ctf=run.plan.settings.ctf,
+        rules=run.plan.settings.rules,
         threads=run.threads,
         progress=run.progress,
     )

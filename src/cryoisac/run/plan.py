@@ -228,4 +228,5 @@ def prealignment_plan(plan: Plan) -> prealignment.Plan:
         radius_px=s.target_radius,
         center_method=s.center_method,
         kick_deg=s.dst,
+        rules=s.rules,
     )

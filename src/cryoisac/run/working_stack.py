@@ -19,11 +19,14 @@ from cryoisac.io.atomic import write_whole
 from cryoisac.io.mrc import MrcStack
 from cryoisac.io.mrc_write import MrcStackWriter
 from cryoisac.model.particles import Particles
+from cryoisac.model.poses import Poses
 from cryoisac.ops import fourier
 from cryoisac.ops.ctf import phase_flip
 from cryoisac.ops.masks import circle, normalise_inside
 from cryoisac.ops.normalise import subtract_background, working_images
-from cryoisac.ops.resample import resample, resampled_box
+from cryoisac.ops.resample import resample, resample_sphire, resampled_box
+from cryoisac.ops.warp import rotate_shift
+from cryoisac.rules import OURS, Rules
 from cryoisac.run.progress import Progress
 
 BLOCK_BYTES = 1 << 20  # of input; flipping phases takes about twenty times as much a thread
@@ -118,6 +121,8 @@ class Preparation:
         Threads that work.
     progress : Progress
         Told of each block.
+    rules : Rules
+        Quirks of the original that are kept.
     """
 
     particles: Particles
@@ -126,6 +131,7 @@ class Preparation:
     ctf: bool
     threads: int
     progress: Progress
+    rules: Rules = OURS
 
 
 def write_shrunk(path: Path, job: Preparation) -> None:
@@ -134,7 +140,10 @@ def write_shrunk(path: Path, job: Preparation) -> None:
     mask = circle(job.geometry.target_radius_px, box)
 
     def treat(images: Images, rows: Indices) -> Images:
-        return subtract_background(resample(flipped(images, rows, job), job.geometry.ratio, box), mask)
+        late = job.rules.flip_after_shrinking
+        whole = images if late else flipped(images, rows, job)
+        small = subtract_background(resized(whole, box, job), mask)
+        return flipped(small, rows, job, magnified=job.geometry.ratio) if late else small
 
     job.progress.stage("Shrinking the images", len(job.index), "images")
     _write(path, job, treat, box)
@@ -159,20 +168,47 @@ def write_working(path: Path, job: Preparation, shift_px: npt.NDArray[np.float64
 
     def treat(images: Images, rows: Indices) -> Images:
         clean = flipped(subtract_background(images, mask), rows, job)
-        moved = fourier.shift(clean, shift_px[position[rows]])
-        small = resample(moved, g.ratio, min(g.shrunk_box_px, g.target_box_px))
+        moved = shifted(clean, shift_px[position[rows]], job.rules)
+        small = resized(moved, min(g.shrunk_box_px, g.target_box_px), job)
         return working_images(small, g.target_box_px, radius_px=g.target_radius_px)
 
     job.progress.stage("Making the working stack", len(job.index), "images")
     _write(path, job, treat, g.target_box_px)
 
 
-def flipped(images: Images, rows: Indices, job: Preparation) -> Images:
-    """Return the images ``rows`` with their phases flipped where the CTF is negative, if the job says so."""
+def resized(images: Images, box_px: int, job: Preparation) -> Images:
+    """Return images of the working pixel size, cut to ``box_px``; by the original's rules whole."""
+    if job.rules.sinc_about_corner:
+        return resample_sphire(images, job.geometry.ratio)
+    return resample(images, job.geometry.ratio, box_px)
+
+
+def shifted(images: Images, shift_px: npt.NDArray[np.float64], rules: Rules) -> Images:
+    """Return images shifted by (x, y), shape (n, 2): in Fourier space, or by the original's quadratic interpolation."""
+    if not rules.quadratic_shift:
+        return fourier.shift(images, shift_px)
+    n = len(images)
+    return rotate_shift(images, Poses(angle_deg=np.zeros(n), shift_px=shift_px, mirror=np.zeros(n, dtype=bool)))
+
+
+def flipped(images: Images, rows: Indices, job: Preparation, *, magnified: float = 1.0) -> Images:
+    """Return the images ``rows`` with their phases flipped where the CTF is negative, if the job says so.
+
+    Parameters
+    ----------
+    images : ndarray, shape (m, h, h)
+        Images, at the pixel size of the particles or another.
+    rows : ndarray, shape (m,), int64
+        Which of the particles they are.
+    job : Preparation
+        Particles and whether phases are flipped.
+    magnified : float
+        Pixels of these images per pixel of the particles.
+    """
     ctf, pixel_size_A = job.particles.ctf, job.particles.pixel_size_A
     if not job.ctf or ctf is None or pixel_size_A is None:
         return images
-    return phase_flip(images, ctf[rows], pixel_size_A[rows])
+    return phase_flip(images, ctf[rows], pixel_size_A[rows] / magnified)
 
 
 def working_pixels(stack: MrcStack, radius_px: int, *, threads: int = 1) -> Images:
