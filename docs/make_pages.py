@@ -6,7 +6,7 @@ from pathlib import Path
 from cryoisac import conventions
 from cryoisac.settings import Described, Isac, Setting, Settings, Simulation, describe
 
-NOT_IN_ORIGINAL = ("method", "max_shift", "starts", "sizes", "search", "on_bad_image")
+NOT_IN_ORIGINAL = ("method", "max_shift", "starts", "sizes", "search", "parity", "on_bad_image")
 
 SETTINGS = """# Settings
 

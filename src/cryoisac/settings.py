@@ -244,8 +244,8 @@ class Isac(Settings):
     parity: Annotated[
         str,
         Setting(
-            "Whose rules are kept where the original does what was hardly meant: none, ours; sphire, its own, so that "
-            "results compare.",
+            "Whether the original's quirks that change numbers are kept, so that results compare: none, or sphire for "
+            "those of its CPU program.",
             choices=tuple(NAMED),
         ),
     ] = "none"

@@ -109,3 +109,20 @@ def test_a_class_does_not_feel_the_others() -> None:
         rows = np.flatnonzero(which == c)
         alone = rf.align_reference_free(engine, np.zeros(20, np.int64), rows, start[rows], 1, refinement)
         assert np.array_equal(alone.rows(), whole[rows].rows())
+
+
+def test_all_iterations_are_played_where_nothing_may_rest() -> None:
+    """Definition: with still_px 0 even a class of one image, which soon lies still, plays every iteration."""
+    images = noisy_classes()[0][:1]
+    zero, start = np.zeros(1, np.int64), Poses.identity(1)
+
+    def alignments(still_px: float) -> int:
+        said: list[str] = []
+        refinement = rf.Refinement(
+            search=Search(last_ring=15), iterations=14, last_cutoff=0.45, falloff=0.2, still_px=still_px
+        )
+        rf.align_reference_free(NativeEngine(images), zero, zero, start, 1, refinement, said.append)
+        return len(said)
+
+    assert alignments(0.0) == 13
+    assert alignments(0.05) < 13

@@ -363,3 +363,19 @@ def test_ring_images_are_removed_when_the_run_has_finished(
     run_isac(particles, tmp_path / "run", LIKELIHOOD)
     assert not any(path.exists() for path in rings)
     assert run_isac(particles, tmp_path / "run", LIKELIHOOD).already
+
+
+def test_a_run_by_the_rules_of_the_original(particles: Path, tmp_path: Path) -> None:
+    """Definition: it ends, its classes have more than the minimum, and threads change no byte; ours is another run."""
+    # of 20 images a view, so that shrinking and both kinds of main iterations take part
+    ours = replace(METHODS["isac2"], target_radius=10, target_nx=32, img_per_grp=25, minimum_grp_size=12)
+    settings = replace(ours, parity="sphire")
+    for name, chosen, threads in (("ours", ours, 2), ("one", settings, 1), ("three", settings, 3)):
+        run_isac(particles, tmp_path / name, chosen, threads=threads)
+    assert contents(tmp_path / "one") == contents(tmp_path / "three")
+    record = json.loads((tmp_path / "one" / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["settings"]["parity"] == "sphire"
+    assert min(c["members"] for c in record["classes"]) > 12
+    working = [(tmp_path / name / "working_stack.mrcs").read_bytes() for name in ("ours", "one")]
+    assert working[0] != working[1]

@@ -128,8 +128,8 @@ class Generation:
 def start_generation(bench: Bench, images: Indices, *, main: int, number: int) -> Generation:
     """Return a generation whose references are randomly drawn single images."""
     n = len(images)
-    k = n // (bench.settings.img_per_grp or n)
-    chosen = first_references(bench.settings, n, k, main, number)
+    chosen = first_references(bench.settings, n, main, number)
+    k = len(chosen)
     return Generation(
         main=main,
         number=number,
@@ -146,8 +146,9 @@ def start_generation(bench: Bench, images: Indices, *, main: int, number: int) -
     )
 
 
-def first_references(settings: Isac, n: int, k: int, main: int, number: int) -> Indices:
-    """Return which ``k`` of ``n`` images are the first references of a generation, drawn at random."""
+def first_references(settings: Isac, n: int, main: int, number: int) -> Indices:
+    """Return which of ``n`` images are the first references of a generation, drawn at random."""
+    k = n // (settings.img_per_grp or n)
     if settings.rules.fixed_first_references:
         order = list(range(n))
         random.Random(SPHIRE_SEED).shuffle(order)
