@@ -73,7 +73,7 @@ def run_isac(
     Parameters
     ----------
     particles : Path
-        STAR file, MRC stack or HDF stack.
+        STAR file, MRC stack, HDF stack or ``bdb:directory#name``.
     directory : Path
         Run directory; made if it is not there.
     settings : Isac

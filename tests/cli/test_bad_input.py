@@ -23,6 +23,7 @@ from cryoisac.io.mrc_write import write_mrc_stack
 from cryoisac.io.registry import read_particles
 from cryoisac.settings import Simulation
 from cryoisac.simulate.files import simulate
+from tests.io.berkeley import database
 
 N, BOX = 40, 32
 FITTING = ("--radius", "12", "--target-radius", "12", "--target-nx", "36", "--img-per-grp", "20")
@@ -212,9 +213,16 @@ def volume(folder: Path) -> Path:
     return path
 
 
-@says("bdb:particles#all", "e2proc2d.py bdb:particles#all particles.hdf")
-def database(folder: Path) -> str:
+@says("bdb:particles#all", "there is no directory particles", "correct")
+def database_of_no_directory(folder: Path) -> str:
     return "bdb:particles#all"
+
+
+@says("all.bdb", "pixels of image 0 are missing", "copy it there")
+def database_without_its_pixels(folder: Path) -> str:
+    images = noise()
+    database(folder, "all", images).with_name(f"all_{BOX}x{BOX}x1").unlink()
+    return f"bdb:{folder}#all"
 
 
 @says("particles.cs", "cryoSPARC", "export the particles")

@@ -13,6 +13,7 @@ from cryoisac.io.mrc_write import write_mrc_stack
 from cryoisac.io.registry import FORMATS, read_image_stack, read_particles
 from cryoisac.io.star import write_star
 from cryoisac.model.table import Metadata, Table
+from tests.io.berkeley import Writer, header, records
 
 IMAGES = np.random.default_rng(2).normal(size=(4, 6, 6)).astype(np.float32)
 
@@ -25,9 +26,16 @@ def make_star(path: Path) -> None:
     write_star(path, Metadata(particles=table), image_root=path.parent)
 
 
+def make_bdb(path: Path) -> None:
+    headers = [header(i, image, apix_x=2.0) for i, image in enumerate(IMAGES)]
+    Writer().write(path, {"particles": records(headers)})
+    IMAGES[::-1].tofile(path.with_name(f"{path.stem}_6x6x1"))
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
     ".mrcs": lambda path: write_mrc_stack(path, IMAGES, 2.0),
     ".hdf": lambda path: write_hdf_stack(path, IMAGES, 2.0),
+    ".bdb": make_bdb,
     ".star": make_star,
 }
 
@@ -89,7 +97,7 @@ def test_wrong_magic_is_refused_by_suffix(made: Path) -> None:
 
 
 def test_stacks_named_in_tables(tmp_path: Path) -> None:
-    for suffix in (".mrcs", ".hdf"):
+    for suffix in (".mrcs", ".hdf", ".bdb"):
         path = tmp_path / f"a{suffix}"
         MAKERS[suffix](path)
         np.testing.assert_array_equal(read_image_stack(path).read(np.arange(4)), IMAGES)
@@ -128,7 +136,7 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         read_particles(tmp_path / "none.star")
     with pytest.raises(FormatError, match="directory"):
         read_particles(tmp_path)
-    with pytest.raises(FormatError, match=r"e2proc2d.py bdb:Particles#all"):
+    with pytest.raises(FormatError, match="bdb:Particles#all: there is no directory Particles"):
         read_particles("bdb:Particles#all")
 
 
@@ -153,7 +161,8 @@ def test_real_files_of_many_programs_are_read_or_refused(shared: Path) -> None:
         "xmipp-formats/image/smallStack.stk": "SPIDER",
         "xmipp-formats/image/smallStack.hed": "IMAGIC",
         "xmipp-formats/image/singleImage.tif": "TIFF",
-        "gpu-isac-dummy/isac_dummy_data_64/EMAN2DB/faces.bdb": "BDB",
+        "gpu-isac-dummy/isac_dummy_data_64/EMAN2DB/faces.bdb": "faces_128x128x1; copy it there",
+        "gpu-isac-dummy/isac_dummy_data_64/EMAN2DB/00image_counts.bdb": "holds no images",
         "cryodrgn-io/empiar_10076_7.cs": "cryoSPARC",
         "mrcfile-tests/EMD-3001.map": "axes permuted",
         "mrcfile-tests/emd_3197.map.gz": "volume",

@@ -32,7 +32,7 @@ from cryoisac.settings import Isac
     help="Number of threads; the result does not depend on it.  [1 or more; default: all cores]",
 )
 def command(particles: Path, directory: Path, restart: int | None, threads: int | None, **options: Any) -> None:
-    """Sort PARTICLES (a STAR file, an MRC or an HDF stack) into classes, in the directory OUT.
+    """Sort PARTICLES (a STAR file, an MRC or HDF stack, or bdb:DIR#NAME) into classes, in the directory OUT.
 
     OUT is made; the same command continues a run that was interrupted. Then look at OUT/report.html, and go on
     with the particles of OUT/classified.star.

@@ -129,7 +129,11 @@ def decode(name: str, stored: npt.NDArray[Any]) -> Any:
 
 
 def _decode_text(stored: bytes | str) -> str | EmanCtf:
-    text = stored if isinstance(stored, str) else stored.split(b"\0")[0].decode("utf-8", errors="replace")
+    return text_or_ctf(stored if isinstance(stored, str) else stored.split(b"\0")[0].decode("utf-8", errors="replace"))
+
+
+def text_or_ctf(text: str) -> str | EmanCtf:
+    """Return what text in a header means: a CTF where it looks like one, under any name."""
     return EmanCtf.parse(text) if _like_ctf(text) else text
 
 

@@ -104,7 +104,7 @@ def _ctf(path: Path, values: list[Any]) -> CtfParameters | None:
     """Return the CTF of all images, or ``None`` where an image has none."""
     if not all(isinstance(value, EmanCtf) for value in values):
         return None
-    bad = next((i for i, value in enumerate(values) if value.voltage_kV <= 0), None)
+    bad = next((i for i, value in enumerate(values) if not value.voltage_kV > 0), None)
     if bad is not None:
         raise FormatError(path, f"image {bad} has a CTF with a voltage of {values[bad].voltage_kV:g} kV")
     return CtfParameters(
@@ -122,6 +122,9 @@ def _ctf(path: Path, values: list[Any]) -> CtfParameters | None:
 def _pixel_size_A(path: Path, values: list[Any]) -> npt.NDArray[np.float64] | None:
     if any(value is None or value == 0 for value in values):
         return None
+    odd = next((i for i, value in enumerate(values) if not isinstance(value, (int, float))), None)
+    if odd is not None:
+        raise FormatError(path, f"image {odd} has an apix_x that is no number")
     sizes = np.array(values, dtype=np.float64)
     bad = np.flatnonzero(~(np.isfinite(sizes) & (sizes > 0)))
     if bad.size:

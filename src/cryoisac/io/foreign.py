@@ -9,7 +9,6 @@ import numpy as np
 from cryoisac.errors import FormatError
 
 SPIDER_FORMS = (1.0, 3.0, -1.0, -3.0, -7.0, -9.0, -11.0, -12.0, -21.0, -22.0)
-BERKELEY_MAGIC = 0x053162
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,6 @@ def _is_spider(head: bytes) -> bool:
     return False
 
 
-def _is_berkeley(head: bytes) -> bool:
-    return BERKELEY_MAGIC in (int.from_bytes(head[12:16], "little"), int.from_bytes(head[12:16], "big"))
-
-
 CONVERT = "convert it to an MRC stack (.mrcs)"
 FOREIGN = (
     Foreign(
@@ -60,11 +55,6 @@ FOREIGN = (
         "a cryoSPARC dataset or NumPy array",
         "export the particles from cryoSPARC as a RELION STAR file and give that",
         _begins(b"\x93NUMPY", b"\x94CSDAT"),
-    ),
-    Foreign(
-        "an EMAN2 BDB database",
-        "convert it in EMAN2: e2proc2d.py bdb:<directory>#<name> particles.hdf",
-        _is_berkeley,
     ),
     Foreign("a TIFF or EER file", CONVERT, _begins(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     Foreign("a PNG picture", "give the particle stack itself", _begins(b"\x89PNG")),
@@ -80,7 +70,7 @@ FOREIGN = (
     Foreign("a raw image or its description", CONVERT, suffixes=(".raw", ".inf")),
     Foreign("a zip archive", "give the file inside it", _begins(b"PK\3\4")),
 )
-READ = "MRC stacks (.mrcs), RELION particle tables (.star) and EMAN2 stacks (.hdf) are read"
+READ = "MRC stacks (.mrcs), RELION particle tables (.star) and EMAN2 stacks (.hdf, bdb:) are read"
 
 
 def told_by_content(path: Path, head: bytes) -> FormatError | None:
@@ -102,9 +92,3 @@ def refusal(path: Path, head: bytes) -> FormatError:
     """Return the error that says what a file is, if that is known, and what to give instead."""
     unknown = FormatError(path, f"is of an unknown format; {READ}")
     return told_by_content(path, head) or told_by_name(path) or unknown
-
-
-def refuse_database(url: str) -> None:
-    """Raise ``FormatError`` if ``url`` names a table of an EMAN2 BDB database, ``bdb:directory#name``."""
-    if url.startswith("bdb:"):
-        raise FormatError(url, f"names an EMAN2 BDB database; convert it in EMAN2: e2proc2d.py {url} particles.hdf")

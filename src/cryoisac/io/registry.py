@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Protocol
 
-from cryoisac.io import eman_hdf, mrc, star
+from cryoisac.io import eman_bdb, eman_hdf, mrc, star
 from cryoisac.io.content import head
-from cryoisac.io.foreign import refusal, refuse_database, told_by_content, told_by_name
+from cryoisac.io.foreign import refusal, told_by_content, told_by_name
 from cryoisac.io.stacks import read_image_stack
 from cryoisac.model.particles import Particles
 
-__all__ = ["FORMATS", "Format", "read_image_stack", "read_particles"]
+__all__ = ["FORMATS", "Format", "listing_of", "read_image_stack", "read_particles"]
 
 
 class Format(Protocol):
@@ -24,24 +24,26 @@ class Format(Protocol):
         """Return the particles of a file."""
 
 
-FORMATS: tuple[Format, ...] = (eman_hdf, mrc, star)
+FORMATS: tuple[Format, ...] = (eman_hdf, eman_bdb, mrc, star)
 
 
 def read_particles(path: str | Path) -> Particles:
-    """Read particle images: a RELION table, an MRC stack or an EMAN2 HDF stack.
+    """Read particle images: a RELION table, an MRC stack, or an EMAN2 HDF stack or database.
 
     Parameters
     ----------
     path : str or Path
-        The file; its content decides what it is, its suffix only where the content does not.
+        The file, or the address of a database, ``bdb:directory#name``. The content of a file decides what it is, its
+        suffix only where the content does not.
 
     Raises
     ------
     FormatError
         Saying what the file is instead, or what is wrong with it.
     """
-    refuse_database(str(path))
     path = Path(path)
+    if eman_bdb.is_address(path):
+        return eman_bdb.read(path)
     start = head(path)
     told = told_by_content(path, start)
     if told is not None:
@@ -54,3 +56,8 @@ def read_particles(path: str | Path) -> Particles:
             if path.name.lower().endswith(known.SUFFIXES):
                 return known.read(path)
     raise refusal(path, start)
+
+
+def listing_of(path: str | Path) -> tuple[Path, str]:
+    """Return the file behind a path or the address of a database, and which images of it are meant, as text."""
+    return eman_bdb.locate(path)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoisac.errors import FormatError
-from cryoisac.io import eman_hdf, foreign, mrc
+from cryoisac.io import eman_bdb, eman_hdf, foreign, mrc
 from cryoisac.io.content import head
 from cryoisac.io.eman_stack import HdfStack
 from cryoisac.io.mrc import check_index
@@ -19,17 +19,21 @@ OPEN_STACKS = 100  # macOS allows a process 256 open files
 
 
 def read_image_stack(path: str | Path) -> ImageSource:
-    """Open a stack of images: MRC or EMAN2 HDF, told apart by content.
+    """Open a stack of images: MRC, EMAN2 HDF or EMAN2 database, told apart by content.
 
     Raises
     ------
     FormatError
-        If the file is neither, or damaged.
+        If the file is none of these, or damaged.
     """
     path = Path(path)
+    if eman_bdb.is_address(path):
+        return eman_bdb.open_stack(path)
     start = head(path)
     if eman_hdf.sniff(start):
         return HdfStack(path)
+    if eman_bdb.sniff(start):
+        return eman_bdb.open_stack(path)
     if mrc.sniff(start):
         return mrc.MrcStack(path)
     raise foreign.refusal(path, start)

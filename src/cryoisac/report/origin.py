@@ -27,8 +27,9 @@ def warnings(run: FinishedRun) -> str:
 
 
 def input_name(run: FinishedRun) -> str:
-    """Return the name of the input file, without the directories that lead to it."""
-    return PureWindowsPath(run.record["input"]["path"]).name  # knows both kinds of slashes
+    """Return the name of the input file or database, without the directories that lead to it."""
+    name = PureWindowsPath(run.record["input"]["path"]).name  # knows both kinds of slashes
+    return name.rpartition("#")[2] if "#" in name else name.removeprefix("bdb:")
 
 
 def settings(run: FinishedRun) -> str:

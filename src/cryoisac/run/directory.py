@@ -13,6 +13,7 @@ from typing import Any
 from cryoisac import __version__
 from cryoisac.errors import RunError
 from cryoisac.io.atomic import write_whole
+from cryoisac.io.registry import listing_of
 from cryoisac.settings import Isac, describe
 
 HASHED_BYTES = 1 << 25
@@ -167,10 +168,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def fingerprint(path: Path) -> str:
-    """Return a SHA-256 of a file's size, beginning and end, as hexadecimal text."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
+    """Return a SHA-256 of a file's size, beginning and end, as hexadecimal text; of a database, of its headers."""
+    listing, chosen = listing_of(path)
+    size = listing.stat().st_size
+    digest = hashlib.sha256(f"{size}{chosen}".encode())
+    with listing.open("rb") as file:
         digest.update(file.read(HASHED_BYTES))
         if size > 2 * HASHED_BYTES:
             file.seek(size - HASHED_BYTES)
