@@ -7,9 +7,20 @@ from typing import Any
 import pytest
 
 from cryoisac.errors import SettingError
-from cryoisac.settings import ISAC2_ONLY, LIKELIHOOD_ONLY, Described, Isac, Settings, Simulation, check, describe
+from cryoisac.settings import (
+    ISAC2_ONLY,
+    LIKELIHOOD_ONLY,
+    Described,
+    Isac,
+    OriginalSubstack,
+    Settings,
+    Simulation,
+    Substack,
+    check,
+    describe,
+)
 
-CLASSES: tuple[type[Settings], ...] = (Isac, Simulation)
+CLASSES: tuple[type[Settings], ...] = (Isac, Simulation, Substack, OriginalSubstack)
 ALL = [pytest.param(c, d, id=f"{c.__name__}.{d.name}") for c in CLASSES for d in describe(c)]
 
 

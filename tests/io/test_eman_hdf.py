@@ -11,7 +11,7 @@ import pytest
 
 from cryoisac.errors import DataError, FormatError
 from cryoisac.io import eman_hdf
-from cryoisac.io.eman_hdf import write_hdf_stack
+from cryoisac.io.eman_hdf import write_hdf_blocks, write_hdf_stack
 from cryoisac.io.eman_header import EmanCtf, EmanTransform, decode, encode, pose_rows
 from cryoisac.io.eman_stack import HdfStack
 from cryoisac.model.poses import Poses
@@ -303,3 +303,24 @@ def test_attributes_are_read_when_they_are_asked_for(tmp_path: Path, monkeypatch
     assert not {"nx", "apix_x", "ctf", "absent"} & set(attributes)
     assert "absent" not in attributes
     assert attributes.get("apix_x") is None
+
+
+def test_blocks_make_the_same_file(tmp_path: Path) -> None:
+    """Invariance: images all at once or some at a time."""
+    headers = [{"ISAC_class_id": i} for i in range(3)]
+    write_hdf_stack(tmp_path / "a.hdf", IMAGES, 1.25, headers)
+    write_hdf_blocks(tmp_path / "b.hdf", (IMAGES[i : i + 2] for i in (0, 2)), headers, 1.25)
+    assert (tmp_path / "a.hdf").read_bytes() == (tmp_path / "b.hdf").read_bytes()
+
+
+def test_projections_are_matrices_of_eman2() -> None:
+    """Definition: Rz(psi) Ry(theta) Rz(phi) of SPIDER, the shift with minus signs."""
+    phi, theta, psi = np.deg2rad([20, 50, 310])
+
+    def about_z(a: float) -> Any:
+        return np.array([[np.cos(a), np.sin(a), 0], [-np.sin(a), np.cos(a), 0], [0, 0, 1]])
+
+    tilt = np.array([[np.cos(theta), 0, -np.sin(theta)], [0, 1, 0], [np.sin(theta), 0, np.cos(theta)]])
+    matrix = EmanTransform.from_projection((20, 50, 310, 2, -1)).matrix
+    np.testing.assert_allclose(matrix[:, :3], about_z(psi) @ tilt @ about_z(phi), atol=1e-12)
+    assert matrix[:, 3].tolist() == [-2, 1, 0]

@@ -61,3 +61,9 @@ def test_reading_is_tolerant_but_not_careless(tmp_path: Path) -> None:
         read_table(tmp_path / "none.txt")
     with pytest.raises(DataError, match="do not make a table"):
         write_table(path, [np.zeros(2), np.zeros(3)])
+
+
+def test_own_formats_of_columns(tmp_path: Path) -> None:
+    """Definition: printf's, without what goes between columns otherwise."""
+    write_table(tmp_path / "t.txt", [np.array([1.5, -2]), np.array([3, 4])], formats=("%8.3f", "%d"))
+    assert (tmp_path / "t.txt").read_text() == "   1.5003\n  -2.0004\n"

@@ -18,6 +18,7 @@ from cryoisac.errors import CryoisacError
 COMMANDS = {
     "isac": "Sort particle images into stable, homogeneous classes.",
     "simulate": "Make particle images whose classes and poses are known.",
+    "substack": "Take the members of chosen classes, with their poses.",
     "score": "Compare a classification with the truth of a simulation.",
     "devices": "Show what this machine computes with.",
 }
@@ -63,10 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(run(arguments))
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None, command: click.Command = group, program: str = "cryoisac") -> int:
     """Run the command line and return its exit status; mistakes in the input become one line on stderr."""
     try:
-        result = group.main(args=arguments, prog_name="cryoisac", standalone_mode=False)
+        result = command.main(args=arguments, prog_name=program, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.Abort:
         return _say("Interrupted.", INTERRUPTED)
@@ -74,7 +75,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(error.format_message())
         return error.exit_code
     except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "cryoisac"
+        where = error.ctx.command_path if error.ctx else program
         return _say(f"Error: {error.format_message().rstrip('.')}; see {where} --help.", error.exit_code)
     except click.ClickException as error:
         return _say(f"Error: {error.format_message()}", error.exit_code)

@@ -78,6 +78,24 @@ class EmanTransform:
             matrix[0] *= -1
         return EmanTransform(matrix)
 
+    @staticmethod
+    def from_projection(row: npt.ArrayLike) -> "EmanTransform":
+        """Return the transform of a projection ``phi, theta, psi, s2x, s2y``, whose shift is stored with minus signs.
+
+        SPIDER's angles are EMAN2's ZXZ angles with az = phi + 90, alt = theta, phi = psi - 90.
+        """
+        phi, theta, psi, x, y = np.asarray(row, dtype=np.float64)
+        cosines, sines = np.cos(angles := np.deg2rad([phi + 90, theta, psi - 90])), np.sin(angles)
+        (ca, cl, cp), (sa, sl, sp) = cosines, sines
+        matrix = np.array(
+            [
+                [cp * ca - cl * sa * sp, cp * sa + cl * ca * sp, sl * sp, -x],
+                [-sp * ca - cl * sa * cp, -sp * sa + cl * ca * cp, sl * cp, -y],
+                [sl * sa, -sl * ca, cl, 0],
+            ]
+        )
+        return EmanTransform(matrix)
+
 
 def pose_rows(transforms: Sequence[EmanTransform]) -> Float:
     """Return 2-D poses as rows ``angle_deg, x, y, mirror``, shape (n, 4).

@@ -67,7 +67,7 @@ def read_integers(path: Path) -> npt.NDArray[np.int64]:
     return numbers.astype(np.int64)
 
 
-def write_table(path: Path, columns: Sequence[npt.NDArray[np.generic]]) -> None:
+def write_table(path: Path, columns: Sequence[npt.NDArray[np.generic]], *, formats: Sequence[str] = ()) -> None:
     """Write columns of equal length as ISAC does.
 
     Parameters
@@ -77,6 +77,8 @@ def write_table(path: Path, columns: Sequence[npt.NDArray[np.generic]]) -> None:
     columns : sequence of ndarray, shape (n,)
         Integers are written ``"  %12d"``, floats ``"  %14.6f"``, or ``"  %14.6e"`` where that is closer to the number
         or the former is wider than 14 characters.
+    formats : sequence of str, optional
+        Printf format of each column instead, as ``%16.6f``.
 
     Raises
     ------
@@ -88,7 +90,9 @@ def write_table(path: Path, columns: Sequence[npt.NDArray[np.generic]]) -> None:
         raise DataError(path, f"columns of {sorted(lengths)} rows do not make a table")
     with path.open("w", encoding="ascii", newline="\n") as file:
         for start in range(0, max(lengths, default=0), ROWS):
-            cells = [_cells(column[start : start + ROWS]) for column in columns]
+            parts = [column[start : start + ROWS] for column in columns]
+            own = [[form % value for value in part.tolist()] for part, form in zip(parts, formats, strict=False)]
+            cells = own or [_cells(part) for part in parts]
             file.writelines("".join(row) + "\n" for row in zip(*cells, strict=True))
 
 

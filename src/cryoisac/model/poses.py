@@ -198,3 +198,27 @@ def from_relion(psi_deg: npt.ArrayLike, origin_px: npt.ArrayLike, flip: npt.Arra
     """Return the poses that ``to_relion`` writes as ``psi_deg``, ``origin_px`` and ``flip``."""
     angle = wrap(-np.asarray(psi_deg, dtype=np.float64))
     return Poses(angle_deg=angle, shift_px=rotate(angle, origin_px), mirror=np.asarray(flip).astype(bool))
+
+
+def to_projection(poses: Poses) -> Float:
+    """Return poses as those of projections, by which an image that is mirrored is seen from behind.
+
+    Parameters
+    ----------
+    poses : Poses
+        Poses of ``n`` images.
+
+    Returns
+    -------
+    ndarray, shape (n, 5)
+        Rows ``phi, theta, psi`` in degrees and ``s2x, s2y`` in pixels: (0, 0, -a), or (180, 180, 540 - a) where
+        mirrored, and R(-a) t.
+
+    Notes
+    -----
+    As SPARX's ``params_2D_3D``. RELION's ``to_relion`` says the same with ``rlnAngleRot`` 0 and ``rlnAngleTilt`` 180
+    where mirrored: turning by phi before tilting by 180 is turning by -phi after it.
+    """
+    psi = wrap(np.where(poses.mirror, 540.0, 0.0) - poses.angle_deg)
+    behind = np.where(poses.mirror, 180.0, 0.0)
+    return np.column_stack((behind, behind, psi, rotate(-poses.angle_deg, poses.shift_px)))

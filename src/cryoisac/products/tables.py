@@ -1,6 +1,7 @@
 """The tables of a run: RELION's STAR files, the ledger, the originals' text tables."""
 
 import csv
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,12 +75,41 @@ def write_classified(path: Path, particles: Particles, ledger: Ledger, poses: Po
     ``rlnIsFlip`` is 1, x is reversed afterwards.
     """
     members = np.flatnonzero(ledger.label >= 0)
+    write_members(path, particles, members, ledger.label[members] + 1, poses[members])
+
+
+def write_members(
+    path: Path,
+    particles: Particles,
+    members: Indices,
+    number: Indices,
+    poses: Poses,
+    *,
+    further: Mapping[str, npt.NDArray[Any]] | None = None,
+) -> None:
+    """Write some particles as a RELION STAR file: their input columns, their class and their pose.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    particles : Particles
+        The input.
+    members : ndarray, shape (m,), int64
+        Which of them.
+    number : ndarray, shape (m,), int64
+        Class of each, from 1.
+    poses : Poses
+        Pose of each on its class average, in input pixels.
+    further : mapping of str to ndarray, shape (m,), optional
+        Columns to set besides.
+    """
     metadata = (particles.metadata or bare_metadata(particles)).take(members)
-    psi, origin, flip = to_relion(poses[members])
+    psi, origin, flip = to_relion(poses)
     sizes = particles.pixel_size_A
     pixel_size = np.full(len(members), ASSUMED_PIXEL_SIZE_A) if sizes is None else sizes[members]
-    columns = {
-        "rlnClassNumber": ledger.label[members] + 1,
+    columns: dict[str, npt.NDArray[Any]] = {
+        "rlnClassNumber": number,
         "rlnAnglePsi": psi,
         "rlnOriginXAngst": origin[:, 0] * pixel_size,
         "rlnOriginYAngst": origin[:, 1] * pixel_size,
@@ -88,7 +118,7 @@ def write_classified(path: Path, particles: Particles, ledger: Ledger, poses: Po
     if metadata.optics is None or "rlnOriginX" in metadata.particles:
         columns |= {"rlnOriginX": origin[:, 0], "rlnOriginY": origin[:, 1]}
     table = metadata.particles
-    for name, cells in columns.items():
+    for name, cells in (columns | dict(further or {})).items():
         table = table.with_column(name, cells)
     whole = Metadata(table, metadata.optics, metadata.others, metadata.particles_block)
     write_whole(path, lambda temporary: write_star(temporary, whole, image_root=particles.image_root))
