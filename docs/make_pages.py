@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryoisac import conventions
-from cryoisac.settings import Described, Isac, Setting, Settings, Simulation, describe
+from cryoisac.settings import Described, Isac, Setting, Settings, Simulation, Substack, describe
 
 NOT_IN_ORIGINAL = ("method", "max_shift", "starts", "sizes", "search", "parity", "on_bad_image")
 
 SETTINGS = """# Settings
 
-Every option of `cryoisac isac` and `cryoisac simulate`. This page is made from `src/cryoisac/settings.py`, where each
-setting is declared once; do not edit it by hand.
+Every option of `cryoisac isac`, `cryoisac substack` and `cryoisac simulate`. This page is made from
+`src/cryoisac/settings.py`, where each setting is declared once; do not edit it by hand.
 
 A flag may be written with hyphens or underscores (`--img-per-grp`, `--img_per_grp`), and in lower case
 (`--FL`, `--fl`). A *working pixel* is a pixel of the working images, to which the particles are shrunk:
@@ -34,6 +34,21 @@ Two options are no part of the result:
 | `--threads N` | Threads to use; the result does not depend on it. All cores by default. |
 
 What became of the original's other options is told in [parity.md](parity.md).
+
+## cryoisac substack
+
+    cryoisac substack RUN OUT [options]
+
+{substack}
+
+A class is left out where any of these options leaves it out. Which files are read is said by two more:
+
+| flag | meaning |
+|---|---|
+| `--averages FILE` | HDF stack of the class averages to take, in any order. All of the run by default. |
+| `--stack FILE` | The particles that were classified. Those that the run names by default. |
+
+What is written is told in [files.md](files.md#what-a-substack-writes).
 
 ## cryoisac simulate
 
@@ -69,9 +84,10 @@ What this means for RELION is spelled out in [files.md](files.md#the-pose-in-rel
 def pages() -> dict[str, str]:
     """Return the text of each page that is made, by its name."""
     isac = "\n".join(_table(Isac, original=True))
+    substack = "\n".join(_table(Substack, original=False))
     simulation = "\n".join(_table(Simulation, original=False))
     return {
-        "settings.md": SETTINGS.format(isac=isac, simulation=simulation),
+        "settings.md": SETTINGS.format(isac=isac, substack=substack, simulation=simulation),
         "conventions.md": CONVENTIONS.format(rows="\n".join(_sentences(conventions.__doc__ or ""))),
     }
 

@@ -12,12 +12,12 @@ import pytest
 from cryoisac.cli.main import COMMANDS, group
 from cryoisac.cli.options import from_options
 from cryoisac.model.ledger import REASONS
-from cryoisac.settings import Isac, Settings, Simulation
+from cryoisac.settings import Isac, Settings, Simulation, Substack
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
-SETTINGS_OF: dict[str, type[Settings]] = {"isac": Isac, "simulate": Simulation}
+SETTINGS_OF: dict[str, type[Settings]] = {"isac": Isac, "simulate": Simulation, "substack": Substack}
 SHELLS = ("", "sh", "bash", "console", "shell")
 
 NOT_IN_EXAMPLES = {
@@ -80,13 +80,14 @@ def first_cells(page: Path, heading: str) -> list[str]:
 
 
 def numberless(name: str) -> str:
-    """Return the name of a file with letters for the numbers of its main iteration, generation and iteration."""
+    """Return the name of a file with letters for its numbers: of a main iteration, a class and so on."""
     for pattern, letters in (
         (r"main\d{3}", "mainMMM"),
         (r"generation(?!000)\d{3}", "generationGGG"),
         (r"_\d{3}_000\.", "_MMM_000."),
         (r"_\d{3}_\d{3}\.", "_MMM_GGG."),
         (r"resolution\d{3}", "resolutionNNN"),
+        (r"_avg_\d{3}\.", "_avg_NNN."),
     ):
         name = re.sub(pattern, letters, name)
     return name
@@ -156,7 +157,11 @@ def test_the_python_page_runs_and_the_files_page_tells_what_it_wrote(
     examples = [code for language, code in blocks((DOCS / "python.md").read_text(encoding="utf-8"))]
     exec(compile("\n".join(examples), "docs/python.md", "exec"), {})
     runs = ("run", "original")
-    for directories, heading in ((runs, "What a run writes"), (("particles",), "What a simulation writes")):
+    for directories, heading in (
+        (runs, "What a run writes"),
+        (("particles",), "What a simulation writes"),
+        (("chosen",), "What a substack writes"),
+    ):
         files = [p.relative_to(d).as_posix() for d in directories for p in Path(d).rglob("*") if p.is_file()]
         assert {numberless(name) for name in files} == set(first_cells(DOCS / "files.md", heading)) - NOT_IN_EXAMPLES
     for heading, file in (("The ledger", "run/ledger.csv"),):

@@ -12,7 +12,8 @@ import click
 from cryoisac import __version__
 from cryoisac.cli.main import run
 from cryoisac.cli.options import SettingOption, from_options, settings_options
-from cryoisac.cli.substack import make
+from cryoisac.cli.substack import summary
+from cryoisac.products.substack import make_substack
 from cryoisac.settings import OriginalSubstack
 
 PROGRAM = "sp_pipe.py"
@@ -58,7 +59,9 @@ def isac_substack(stack: Path, isac_run: Path, out: Path, averages: Path | None,
     images are written too, as OUT/isac_substack.hdf.
     """
     settings = from_options(OriginalSubstack, options)
-    make(isac_run, out, replace(settings, basename=settings.basename or BASENAME), averages, stack)
+    settings = replace(settings, basename=settings.basename or BASENAME)
+    made = make_substack(isac_run, out, settings, stack=stack, averages=averages)
+    click.echo("\n".join(summary(made)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

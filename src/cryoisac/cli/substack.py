@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from cryoisac.cli.options import SettingOption, from_options, settings_options
+from cryoisac.products.substack import Made, make_substack
 from cryoisac.settings import Substack
 
 
@@ -36,24 +37,21 @@ def command(run: Path, out: Path, averages: Path | None, stack: Path | None, **o
     OUT is made. Without options the members of all classes are taken; a class is left out where any option leaves it
     out. Go on with the particles of OUT/substack.star.
     """
-    make(run, out, from_options(Substack, options), averages, stack)
-
-
-def make(run: Path, out: Path, settings: Substack, averages: Path | None, stack: Path | None) -> None:
-    """Make a substack and say what came of it."""
-    from cryoisac.products.substack import make_substack  # only once the call is known to be right
-
+    settings = from_options(Substack, options)
     made = make_substack(run, out, settings, stack=stack, averages=averages)
-    given = f", {made.given} given" if averages else ""
+    click.echo("\n".join(summary(made)))
+
+
+def summary(made: Made) -> list[str]:
+    """Return what came of a substack, a line each."""
+    given = f"{made.given} given, " if made.given < made.averages else ""
     lines = [
         f"Images      {made.images}, {made.accounted} of them in classes",
-        f"Classes     {made.averages}{given}, {made.taken} taken",
+        f"Classes     {made.averages}, {given}{made.taken} taken",
         f"Members     {made.members}",
     ]
-    if settings.min_segments:
-        lines.append(f"Filaments   {made.filaments}, in {made.runs} runs of {settings.min_segments} segments or more")
+    if made.runs:
+        lines.append(f"Filaments   {made.filaments}, of which {made.runs} runs of segments are left")
     lines += [f"Warning     {warning}" for warning in made.warnings]
     lines.append(f"Substack    {made.particles} particles: {made.star}")
-    if made.hdf:
-        lines.append(f"Images in   {made.hdf}")
-    click.echo("\n".join(lines))
+    return [*lines, f"Images in   {made.hdf}"] if made.hdf else lines
