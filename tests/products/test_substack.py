@@ -18,10 +18,12 @@ from cryoisac.model.poses import Poses, pixel_error
 from cryoisac.ops.warp import rotate_shift
 from cryoisac.products.classification import read_classification
 from cryoisac.products.substack import make_substack
+from cryoisac.run.directory import fingerprint
 from cryoisac.score.alignment import alignment_errors
 from cryoisac.score.files import read_classification as read_found
 from cryoisac.score.files import read_truth
 from cryoisac.settings import Substack
+from tests.io.berkeley import database, header
 from tests.products.test_classification import averaging_run, matrix, pulled
 
 SIDE, RADIUS = 90, 27
@@ -243,6 +245,28 @@ class TestOptions:
         assert read_star(made.star).particles.texts("rlnImageName")[0].endswith("particles.hdf")
         assert made.hdf is not None
         assert HdfStack(made.hdf).header(0)["active"] == 1
+
+    def test_a_database(self, finished: Path, particles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Invariance: the same images from an EMAN2 database; what HDF cannot hold of its headers is left out."""
+        images = read_particles(particles).read(np.arange(100))
+        extra = {"active": 1, "names": ["a", "b"], "data_path": None}
+        database(tmp_path, "all", images, [header(i, images[i], apix_x=10.0, **extra) for i in range(100)])
+        address = f"bdb:{tmp_path}#all"
+        made = make_substack(finished, tmp_path / "out", Substack(hdf=True), stack=address)
+        assert made.hdf is not None
+        stack = HdfStack(made.hdf)
+        ids = np.array(stack.column("source_n"))
+        assert np.array_equal(stack.read(np.arange(len(ids))), images[ids])
+        assert stack.header(0)["active"] == 1
+        assert not {"names", "data_path"} & set(stack.header(0))
+        home = tmp_path / "deep" / "run"
+        shutil.copytree(finished, home)
+        record = json.loads((home / "run.json").read_text())
+        record["input"].update(path="bdb:all", sha256=fingerprint(Path(address)))
+        (home / "run.json").write_text(json.dumps(record))
+        assert read_classification(home).particles == Path(f"bdb:{tmp_path}/all")
+        monkeypatch.chdir(tmp_path)
+        assert make_substack(home, tmp_path / "out2", Substack(hdf=True)).particles == made.particles
 
     def test_segments(self, finished: Path, particles: Path, tmp_path: Path) -> None:
         """Known truth: one tube of all images, cut where members are missing."""

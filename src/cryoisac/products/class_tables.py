@@ -1,4 +1,4 @@
-"""The tables that a finished classification leaves: its record, its poses, and what is known of each class."""
+"""What a finished classification leaves besides images: its record, its poses, and what is known of each class."""
 
 import json
 from pathlib import Path
@@ -8,9 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoisac.errors import DataError, FormatError, RunError
+from cryoisac.io.bdb_address import SCHEME
+from cryoisac.io.registry import listing_of
 from cryoisac.io.star_text import read_tables
 from cryoisac.io.text_tables import read_table
 from cryoisac.model.poses import Poses
+from cryoisac.run.directory import fingerprint
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -49,6 +52,45 @@ def told(record: dict[str, Any], block: str, name: str) -> Any:
     """Return ``record[block][name]``, or ``None`` where there is no such entry."""
     entries = record.get(block)
     return entries.get(name) if isinstance(entries, dict) else None
+
+
+def classified_particles(directory: str | Path) -> Path:
+    """Return the particles of a finished run, as ``named_particles`` finds them.
+
+    Raises
+    ------
+    RunError
+        If it names none, or they are not there, or have changed since.
+    """
+    home = Path(directory)
+    record = read_record(home)
+    path = named_particles(home, record)
+    if path is None:
+        raise RunError(home, "does not say which particles were classified; give them with --stack")
+    if not _is_there(str(path)):
+        raise RunError(home, f"is of the particles {path}, which are not there; give them with --stack")
+    before = told(record, "input", "sha256")
+    if before is not None and before != fingerprint(path):
+        raise RunError(home, f"is of the particles {path}, which have changed since; give the same with --stack")
+    return path
+
+
+def named_particles(home: Path, record: dict[str, Any]) -> Path | None:
+    """Return the particles that ``run.json`` names, from here or else from above the run; ``None`` if it names none."""
+    named = told(record, "input", "path")
+    if not isinstance(named, str):
+        return None
+    scheme = SCHEME if named.startswith(SCHEME) else ""
+    place = named.removeprefix(scheme)
+    places = [named, *(f"{scheme}{folder / place}" for folder in home.absolute().parents)]
+    return Path(next((p for p in places if _is_there(p)), named))
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return listing_of(path)[0].is_file()
+    except FormatError:
+        return False
 
 
 def read_ratio(path: Path) -> tuple[float, float]:

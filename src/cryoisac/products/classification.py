@@ -14,7 +14,6 @@ from cryoisac.io.eman_stack import HdfStack
 from cryoisac.model.poses import Poses
 from cryoisac.products import class_tables
 from cryoisac.products.class_tables import COMPOSED, FOUND, INITIAL, LOCAL, RATIO, told
-from cryoisac.run.directory import fingerprint
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -171,7 +170,7 @@ def read_classification(
         ratio=ratio,
         radius_px=radius_px,
         pixel_size_A=pixel_size_A,
-        particles=_named_particles(home, record),
+        particles=class_tables.named_particles(home, record),
         pixel_error_px=pixel_error_px,
         resolution_A=resolution_A,
     )
@@ -264,32 +263,3 @@ def _pixel_size_A(stack: Path, record: dict[str, Any], kind: str) -> float | Non
         return recorded
     apix = HdfStack(stack).column("apix_x")[0]
     return float(apix) if isinstance(apix, float) and apix > 0 and apix != UNKNOWN_APIX else None
-
-
-def classified_particles(directory: str | Path) -> Path:
-    """Return the particles that a finished run names: where they are from here, or from a directory above the run.
-
-    Raises
-    ------
-    RunError
-        If it names none, or they are not there, or have changed since.
-    """
-    home = Path(directory)
-    record = class_tables.read_record(home)
-    path = _named_particles(home, record)
-    if path is None:
-        raise RunError(home, "does not say which particles were classified; give them with --stack")
-    if not path.is_file():
-        raise RunError(home, f"is of the particles {path}, which are not there; give them with --stack")
-    before = told(record, "input", "sha256")
-    if before is not None and before != fingerprint(path):
-        raise RunError(home, f"is of the particles {path}, which have changed since; give the same with --stack")
-    return path
-
-
-def _named_particles(home: Path, record: dict[str, Any]) -> Path | None:
-    named = told(record, "input", "path")
-    if not isinstance(named, str):
-        return None
-    places = [Path(named), *(folder / named for folder in home.absolute().parents)]
-    return next((place for place in places if place.is_file()), places[0])

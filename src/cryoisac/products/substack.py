@@ -11,7 +11,8 @@ import numpy.typing as npt
 from cryoisac.errors import DataError, RunError
 from cryoisac.io.registry import read_particles
 from cryoisac.model.particles import Particles
-from cryoisac.products.classification import Classification, classified_particles, read_classification
+from cryoisac.products.class_tables import classified_particles
+from cryoisac.products.classification import Classification, read_classification
 from cryoisac.products.filaments import Runs, read_segments, runs_of
 from cryoisac.products.selection import chosen
 from cryoisac.products.substack_files import write_classes, write_images, write_particles

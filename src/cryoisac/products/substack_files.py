@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cryoisac.errors import DataError
 from cryoisac.io.eman_hdf import write_hdf_blocks
-from cryoisac.io.eman_header import EmanCtf, EmanTransform
+from cryoisac.io.eman_header import EmanCtf, EmanTransform, encode
 from cryoisac.io.text_tables import write_table
 from cryoisac.model.particles import Particles
 from cryoisac.model.poses import to_projection
@@ -128,7 +128,7 @@ def _headers(particles: Particles, pick: Classification, images: Int, further: C
     for j, (i, pose, projection) in enumerate(zip(images.tolist(), poses, to_projection(poses), strict=True)):
         known = {name: values[i] for name, values in carried.items()}
         own = {name: values[j].item() for name, values in further.items()}
-        yield {name: value for name, value in known.items() if value is not None} | {
+        yield {name: value for name, value in known.items() if _can_be_stored(name, value)} | {
             "source_path": str(particles.path),
             "source_n": i,
             **({} if ctf is None else {"ctf": ctf[j]}),
@@ -137,6 +137,14 @@ def _headers(particles: Particles, pick: Classification, images: Int, further: C
             "ISAC_class_id": int(number[j]) - 1,
             **own,
         }
+
+
+def _can_be_stored(name: str, value: Any) -> bool:
+    """Return whether an attribute is there, and of a kind that HDF headers hold; databases hold more kinds."""
+    try:
+        return value is not None and encode(name, value) is not None
+    except ValueError:
+        return False
 
 
 def _of_table(particles: Particles) -> dict[str, list[Any]]:
