@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryoisac import conventions
-from cryoisac.settings import Described, Isac, Setting, Settings, Simulation, Substack, describe
+from cryoisac.settings import Described, Isac, Order, Setting, Settings, Simulation, Substack, describe
 
 NOT_IN_ORIGINAL = ("method", "max_shift", "starts", "sizes", "search", "parity", "on_bad_image")
 
 SETTINGS = """# Settings
 
-Every option of `cryoisac isac`, `cryoisac substack` and `cryoisac simulate`. This page is made from
+Every option of `cryoisac isac`, `cryoisac substack`, `cryoisac order` and `cryoisac simulate`. This page is made from
 `src/cryoisac/settings.py`, where each setting is declared once; do not edit it by hand.
 
 A flag may be written with hyphens or underscores (`--img-per-grp`, `--img_per_grp`), and in lower case
@@ -50,6 +50,15 @@ A class is left out where any of these options leaves it out. Which files are re
 
 What is written is told in [files.md](files.md#what-a-substack-writes).
 
+## cryoisac order
+
+    cryoisac order AVERAGES OUT [options]
+
+{order}
+
+`--no-circular` makes a chain. The original's own command line runs too: `sp_chains.py STACK OUT --align --circular`,
+with `--radius`, `--xr` and `--yr`; it writes the file OUT, and `chains_params.txt` where it is called.
+
 ## cryoisac simulate
 
     cryoisac simulate OUT_DIR [options]
@@ -85,9 +94,10 @@ def pages() -> dict[str, str]:
     """Return the text of each page that is made, by its name."""
     isac = "\n".join(_table(Isac, original=True))
     substack = "\n".join(_table(Substack, original=False))
+    order = "\n".join(_table(Order, original=False))
     simulation = "\n".join(_table(Simulation, original=False))
     return {
-        "settings.md": SETTINGS.format(isac=isac, substack=substack, simulation=simulation),
+        "settings.md": SETTINGS.format(isac=isac, substack=substack, order=order, simulation=simulation),
         "conventions.md": CONVENTIONS.format(rows="\n".join(_sentences(conventions.__doc__ or ""))),
     }
 

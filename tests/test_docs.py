@@ -12,12 +12,17 @@ import pytest
 from cryoisac.cli.main import COMMANDS, group
 from cryoisac.cli.options import from_options
 from cryoisac.model.ledger import REASONS
-from cryoisac.settings import Isac, Settings, Simulation, Substack
+from cryoisac.settings import Isac, Order, Settings, Simulation, Substack
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
-SETTINGS_OF: dict[str, type[Settings]] = {"isac": Isac, "simulate": Simulation, "substack": Substack}
+SETTINGS_OF: dict[str, type[Settings]] = {
+    "isac": Isac,
+    "order": Order,
+    "simulate": Simulation,
+    "substack": Substack,
+}
 SHELLS = ("", "sh", "bash", "console", "shell")
 
 NOT_IN_EXAMPLES = {

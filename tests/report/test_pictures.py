@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 import PIL.Image
 
-from cryoisac.report.pictures import data_uri, png, to_gray
+from cryoisac.report.pictures import contact_sheet, data_uri, png, to_gray
 
 
 def test_png_is_read_by_another_program():
@@ -49,3 +49,17 @@ def test_constant_and_no_images():
     """Definition: a constant image is middle gray; no images are no pictures."""
     assert (to_gray(np.full((1, 5, 5), 3.0, dtype=np.float32)) == 128).all()
     assert to_gray(np.zeros((0, 5, 5), dtype=np.float32)).shape == (0, 5, 5)
+
+
+def test_a_contact_sheet_holds_every_image_in_its_place():
+    """Definition: row by row, a gap of 4 px around each, small images enlarged, empty places white."""
+    images = np.random.default_rng(0).standard_normal((7, 30, 40)).astype(np.float32)
+    sheet = contact_sheet(images)
+    columns = (sheet.shape[1] - 4) // 124
+    assert sheet.shape == (94 * -(-7 // columns) + 4, 124 * columns + 4)
+    for i, gray in enumerate(to_gray(images.repeat(3, axis=1).repeat(3, axis=2))):
+        y, x = 4 + 94 * (i // columns), 4 + 124 * (i % columns)
+        assert (sheet[y : y + 90, x : x + 120] == gray).all()
+    assert (sheet[:4] == 255).all()
+    assert (sheet[-90:, -120:] == 255).all() == (7 % columns > 0)
+    assert contact_sheet(images[:1]).shape == (98, 128)

@@ -19,6 +19,7 @@ COMMANDS = {
     "isac": "Sort particle images into stable, homogeneous classes.",
     "simulate": "Make particle images whose classes and poses are known.",
     "substack": "Take the members of chosen classes, with their poses.",
+    "order": "Put class averages into an order in which neighbours look alike.",
     "score": "Compare a classification with the truth of a simulation.",
     "devices": "Show what this machine computes with.",
 }

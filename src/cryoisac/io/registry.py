@@ -9,7 +9,7 @@ from cryoisac.io.foreign import refusal, told_by_content, told_by_name
 from cryoisac.io.stacks import read_image_stack
 from cryoisac.model.particles import Particles
 
-__all__ = ["FORMATS", "Format", "listing_of", "read_image_stack", "read_particles"]
+__all__ = ["FORMATS", "Format", "listing_of", "read_averages", "read_image_stack", "read_particles"]
 
 
 class Format(Protocol):
@@ -61,3 +61,16 @@ def read_particles(path: str | Path) -> Particles:
 def listing_of(path: str | Path) -> tuple[Path, str]:
     """Return the file behind a path or the address of a database, and which images of it are meant, as text."""
     return eman_bdb.locate(path)
+
+
+def read_averages(path: str | Path) -> Particles:
+    """Read class averages: a stack of any format, or a table that names them, RELION's and its own among them.
+
+    Raises
+    ------
+    FormatError
+        As ``read_particles``.
+    """
+    if not eman_bdb.is_address(path) and star.sniff(head(Path(path))):
+        return star.read_averages(Path(path))
+    return read_particles(path)

@@ -25,6 +25,7 @@ CTF_COLUMNS = (
     "rlnSphericalAberration",
     "rlnAmplitudeContrast",
 )
+REFERENCE = "rlnReferenceImage"
 RELION_3_1 = 30001
 ROOT_COMMENT = "cryoisac: images are relative to "
 NOT_PARTICLES = {
@@ -96,7 +97,27 @@ def read(path: Path) -> Particles:
     the table and each directory above it. Two different files of one name are refused. A directory that a comment at
     the top of the table names comes before all.
     """
-    metadata = read_star(path)
+    return _particles(path, read_star(path))
+
+
+def read_averages(path: Path) -> Particles:
+    """Return the class averages that a table names, in its column rlnReferenceImage, or the images of a particle table.
+
+    Raises
+    ------
+    FormatError
+        As ``read``.
+    """
+    tables = read_tables(path)
+    named = [name for name, table in tables.items() if REFERENCE in table]
+    if len(named) != 1:
+        return read(path)
+    table = tables[named[0]]
+    images = Table({**table.columns, "rlnImageName": table.columns[REFERENCE]}, table.is_loop)
+    return _particles(path, Metadata(particles=images, particles_block=named[0]))
+
+
+def _particles(path: Path, metadata: Metadata) -> Particles:
     names = metadata.particles.columns["rlnImageName"]
     if not len(names):
         raise FormatError(path, "names no particles")

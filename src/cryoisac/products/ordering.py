@@ -1,4 +1,4 @@
-"""Class averages in an order in which neighbours look alike."""
+"""Class averages in an order in which neighbours look alike: around a circle, or along a chain."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from cryoisac.model.poses import Poses
 from cryoisac.products.pairs import Pairs, align_pairs
-from cryoisac.products.tour import nearest_neighbour_tours, shortest_tour, tour_length
+from cryoisac.products.tour import nearest_neighbour_tours, shortest_chain, shortest_tour, tour_length
 from cryoisac.streams import stream
 
 Float = npt.NDArray[np.float64]
@@ -18,7 +18,7 @@ KICKS = 30  # disturbances of the tour; more gain less than half a percent for 5
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Ordering:
-    """A circular order of ``k`` class averages, and how each is laid on the one before it.
+    """An order of ``k`` class averages, and how each is laid on the one before it.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Ordering:
     similarity : ndarray, shape (k, k)
         Correlation coefficients of the averages, in the order in which they were given.
     length : float
-        Length of the closed tour: the sum of max(0, 1 - similarity) over its steps.
+        Sum of max(0, 1 - similarity) over the steps, of a circle with that from the last to the first.
     """
 
     order: Index
@@ -42,9 +42,9 @@ class Ordering:
 
 
 def order_averages(
-    averages: npt.ArrayLike, *, range_px: float, radius_px: float | None = None, seed: int = 0
+    averages: npt.ArrayLike, *, range_px: float, radius_px: float | None = None, seed: int = 0, circular: bool = True
 ) -> Ordering:
-    """Order class averages along a short closed tour on the distance max(0, 1 - similarity).
+    """Order class averages along a short tour on the distance max(0, 1 - similarity).
 
     Parameters
     ----------
@@ -56,11 +56,14 @@ def order_averages(
         Radius of the mask under which averages are compared; n // 2 - 2 by default.
     seed : int
         Seed of the search for a short tour.
+    circular : bool
+        Whether the tour closes, or is a chain whose ends need not be alike.
 
     Returns
     -------
     Ordering
-        The order. It begins at the average from which the greedy chain is best, and goes on to its nearer neighbour.
+        The order. A circle begins at the average from which the greedy chain is best, and goes on to its nearer
+        neighbour; a chain begins at the end that has the nearer neighbour.
 
     Raises
     ------
@@ -77,14 +80,18 @@ def order_averages(
     """
     pairs = align_pairs(averages, range_px=range_px, radius_px=radius_px)
     distance = np.maximum(0.0, 1.0 - pairs.similarity)
-    order = begin_at(shortest_tour(distance, kicks=KICKS, rng=stream(seed, "ordering")), distance)
+    rng = stream(seed, "ordering")
+    if circular:
+        order = begin_at(shortest_tour(distance, kicks=KICKS, rng=rng), distance)
+    else:
+        order = shortest_chain(distance, kicks=KICKS, rng=rng)
     angle, mirror = along(pairs, order)
     return Ordering(
         order=order,
         angle_deg=angle,
         mirror=mirror,
         similarity=pairs.similarity,
-        length=float(tour_length(distance, order)),
+        length=float(tour_length(distance, order) if circular else distance[order[:-1], order[1:]].sum()),
     )
 
 

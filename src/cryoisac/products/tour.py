@@ -1,4 +1,4 @@
-"""Short closed tours through points whose distances are known."""
+"""Short tours and chains through points whose distances are known."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -94,6 +94,29 @@ def shortest_tour(distance: Float, *, kicks: int, rng: np.random.Generator) -> I
         if tour_length(distance, trial) < tour_length(distance, best) - GAIN:
             best = trial
     return best
+
+
+def shortest_chain(distance: Float, *, kicks: int, rng: np.random.Generator) -> Index:
+    """Return an order of points in which the sum of steps is short, without one from the last back to the first.
+
+    It is the closed tour through the points and one more that lies on all of them, cut at that one.
+
+    Parameters
+    ----------
+    distance, kicks, rng
+        As in ``shortest_tour``.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        Every point once, from the end that has the nearer neighbour.
+    """
+    k = len(distance)
+    tour = shortest_tour(np.pad(distance, ((0, 1), (0, 1))), kicks=kicks, rng=rng)
+    chain = np.roll(tour, -int(np.flatnonzero(tour == k)[0]))[1:]
+    if k > 1 and distance[chain[-1], chain[-2]] < distance[chain[0], chain[1]]:
+        return chain[::-1]
+    return chain
 
 
 def improve(distance: Float, tour: Index) -> Index:

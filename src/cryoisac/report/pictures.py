@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 
+SHEET_RATIO, TILE_PX, GAP_PX, WHITE = 1.6, 120, 4, 255
 DARKEST_PERCENT, BRIGHTEST_PERCENT = 0.5, 99.7  # of the pixels; a few outliers must not flatten the rest
 
 
@@ -30,6 +31,28 @@ def to_gray(images: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     share = np.divide(images - low[:, None, None], span, out=np.full(images.shape, 0.5), where=span > 0)
     gray: npt.NDArray[np.uint8] = np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
     return gray
+
+
+def contact_sheet(images: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Return one gray picture of all images, row by row, each stretched by itself; about 1.6 times as wide as high.
+
+    Parameters
+    ----------
+    images : ndarray, shape (k, h, w)
+        At least one image.
+    """
+    zoom = max(1, round(TILE_PX / max(images.shape[1:])))  # small images are hard to see
+    images = images.repeat(zoom, axis=1).repeat(zoom, axis=2)
+    k, h, w = images.shape
+    columns = min(k, max(1, round(float(np.sqrt(SHEET_RATIO * k * h / w)))))
+    rows = -(-k // columns)
+    tiles = np.full((rows * columns, h + GAP_PX, w + GAP_PX), WHITE, dtype=np.uint8)
+    tiles[:k, :h, :w] = to_gray(images)
+    laid = tiles.reshape(rows, columns, h + GAP_PX, w + GAP_PX).swapaxes(1, 2)
+    sheet: npt.NDArray[np.uint8] = np.pad(
+        laid.reshape(rows * (h + GAP_PX), -1), ((GAP_PX, 0), (GAP_PX, 0)), constant_values=WHITE
+    )
+    return sheet
 
 
 def png(gray: npt.NDArray[np.uint8]) -> bytes:
