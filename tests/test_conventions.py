@@ -21,6 +21,8 @@ from cryoisac.model.particles import Particles
 from cryoisac.model.poses import Poses, from_relion, rotate, to_relion
 from cryoisac.ops import center, ctf, filters, fourier, masks, resample
 from cryoisac.ops.warp import rotate_shift
+from cryoisac.products.classification import Classification
+from cryoisac.products.substack_files import write_particles
 from cryoisac.products.tables import write_classified, write_original_tables
 
 SENTENCES = dict(re.findall(r"^([A-Z]\w*(?: rows)?)  +(\S.*)$", conventions.__doc__ or "", flags=re.M))
@@ -156,6 +158,45 @@ def test_relion():
         x, y = np.cos(turn) * x - np.sin(turn) * y, np.sin(turn) * x + np.cos(turn) * y
         np.testing.assert_allclose(poses[i : i + 1].apply([point])[0], (-x if flip[i] else x, y), atol=1e-13)
     np.testing.assert_allclose(from_relion(psi, origin, flip).shift_px, poses.shift_px, atol=1e-14)
+
+
+@states(
+    "Projections",
+    "A mirrored image is its reference seen from behind: rot 0, tilt 180, psi -a; others have rot 0, tilt 0.",
+)
+def test_projections(tmp_path: Path):
+    flat = np.array([(4.0, 1, 0), (-2, 3, 0), (1, -5, 0)])  # points of an object that looks like the reference
+    poses = Poses.from_rows([(35, 0, 0, 0), (35, 0, 0, 1)])
+    members = np.arange(2)
+    pick = Classification(
+        kind="isac2",
+        directory=tmp_path,
+        averages=tmp_path / "class_averages.hdf",
+        number=np.array([1]),
+        members=(members,),
+        total=1,
+        poses=poses,
+        accounted=np.ones(2, dtype=np.bool_),
+        ratio=1.0,
+        radius_px=None,
+        pixel_size_A=None,
+        particles=None,
+        pixel_error_px=np.full(1, np.nan),
+        resolution_A=np.full(1, np.nan),
+    )
+    particles = Particles(path=tmp_path / "p.mrcs", source=_Blank(), name_of=lambda i: f"{i + 1:06d}@p.mrcs")
+    write_particles(tmp_path / "substack", particles, pick, members, {})
+    block = gemmi.cif.read(str(tmp_path / "substack.star"))[-1]
+    for row, pose in enumerate(poses):
+        rot, tilt, psi = (
+            np.deg2rad(float(block.find_values(f"_rlnAngle{name}")[row])) for name in ("Rot", "Tilt", "Psi")
+        )
+        assert rot == 0
+        behind = np.array([[np.cos(tilt), 0, -np.sin(tilt)], [0, 1, 0], [np.sin(tilt), 0, np.cos(tilt)]])
+        turn = np.array([[np.cos(psi), np.sin(psi)], [-np.sin(psi), np.cos(psi)]])
+        seen = (flat @ behind.T)[:, :2] @ turn.T
+        expected = Poses.from_rows([pose]).inverse().apply(flat[None, :, :2])[0]
+        np.testing.assert_allclose(seen, expected, atol=1e-5)  # six decimals of a degree
 
 
 @states("Frequencies", "In cycles per pixel, 0 to 0.5; ring k of a spectrum of side n lies at k / n.")

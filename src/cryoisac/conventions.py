@@ -9,6 +9,7 @@ Shifts       A shift (x, y) in pixels moves what is seen towards larger x and y;
 Mirror       M = diag(-1, 1): reversing x about the centre pixel; an even side keeps column 0.
 Offsets      The offset of a pose is the point of the image that lands on the reference's centre: o = -R(-a) t.
 RELION       psi = -a and origin = R(-a) t: shift the image by its origin, rotate by psi as RELION does, then mirror.
+Projections  A mirrored image is its reference seen from behind: rot 0, tilt 180, psi -a; others have rot 0, tilt 0.
 Frequencies  In cycles per pixel, 0 to 0.5; ring k of a spectrum of side n lies at k / n.
 CTF          Positive defocus is underfocus; the CTF is positive at low frequency when particles are white.
 Classes      A label counts classes from 0 and is -1 for an image in no class; files for people and RELION count from 1.

@@ -204,7 +204,7 @@ def _stack(home: Path) -> Path:
 def _read_averages(path: Path) -> tuple[Int, tuple[Int, ...]]:
     """Return class from 1 and ascending members of each average; without ``ISAC_class_id`` they count as they come."""
     if not eman_hdf.sniff(head(path)):
-        raise FormatError(path, "is no HDF stack: only these carry the members of averages in their headers")
+        raise FormatError(path, "is no HDF stack, which alone tells members in its headers; give one, or name classes")
     stack = HdfStack(path)
     listed = stack.column("members")
     lacking = next((i for i, members in enumerate(listed) if not isinstance(members, np.ndarray)), None)
