@@ -13,6 +13,7 @@ from cryoisac.cluster.result import Result
 from cryoisac.engine.contract import Images
 from cryoisac.engine.native import default_threads
 from cryoisac.errors import RunError
+from cryoisac.io.registry import read_particles
 from cryoisac.ops.fourier import filtering_threads
 from cryoisac.products.averages import ordered, write_average_table, write_averages, write_chains
 from cryoisac.products.ordering import Ordering, order_averages
@@ -20,10 +21,14 @@ from cryoisac.products.tables import total_poses, write_classified, write_ledger
 from cryoisac.report.html import write_report
 from cryoisac.run import likelihood, pipeline
 from cryoisac.run.call import Call
+from cryoisac.run.checks import check_particles
 from cryoisac.run.directory import RunDirectory
+from cryoisac.run.isac2_needs import most_classes
 from cryoisac.run.opening import NO_CALL, Run, begin, finished_before, plan_run, restart_at, say_plan
 from cryoisac.run.original_tree import FINISHED, mark
+from cryoisac.run.plan import Plan, make_plan
 from cryoisac.run.progress import Logged, Progress, Silent
+from cryoisac.run.room import available_memory_bytes
 from cryoisac.settings import Isac
 
 METHODS: dict[str, Callable[[Run], Result]] = {"likelihood": likelihood.play, "isac2": pipeline.play}
@@ -107,6 +112,33 @@ def run_isac(
         threads, progress = threads or default_threads(), progress or Silent()
         run = plan_run(home, particles, settings, threads=threads, progress=progress, call=call)
         return _played(run, restart)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a run would take.
+
+    Parameters
+    ----------
+    plan : Plan
+        What it would do.
+    most_classes : int, optional
+        The largest number of classes of its particles that the free memory holds, where that is known.
+    """
+
+    plan: Plan
+    most_classes: int | None
+
+
+def needs(particles: Path, settings: Isac, *, threads: int | None = None) -> Needs:
+    """Return what a run of the original's method would take; read no more than that needs, and write nothing."""
+    found = read_particles(particles)
+    check_particles(found, settings)
+    with one_thread_a_product():
+        plan = make_plan(found, np.arange(len(found)), settings, threads=threads or default_threads())
+    free = available_memory_bytes()
+    fit = None if free is None else most_classes(plan.images, plan.geometry, plan.settings, free)
+    return Needs(plan=plan, most_classes=fit)
 
 
 def _played(run: Run, restart: int | None) -> Outcome:

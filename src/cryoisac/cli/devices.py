@@ -1,6 +1,7 @@
 """``cryoisac devices``: what this machine computes with, and how much it can hold."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
@@ -18,7 +19,26 @@ def command() -> None:
     The result of a run does not depend on the number of threads. The environment variable CRYOISAC_INSTRUCTIONS
     chooses another instruction set than the best.
     """
-    rows = list(_rows())
+    _show(list(_rows()))
+
+
+def show_needs(particles: Path, settings: Isac, threads: int | None) -> None:
+    """Show what this machine computes with, what a run of the original's method needs, and how many classes fit."""
+    from cryoisac.workflow import needs
+
+    found = needs(particles, settings, threads=threads)
+    s, plan = found.plan.settings, found.plan
+    rows = [
+        ("particles", f"{plan.images:,}, {plan.geometry.target_box_px} px when they are aligned"),
+        ("classes", f"{plan.classes:,} of about {s.img_per_grp} particles, in the first generation"),
+        ("needed", f"{size(plan.memory_bytes)} of memory, {size(plan.disk_bytes)} of disk"),
+    ]
+    if found.most_classes is not None:
+        rows.append(("limit", f"{found.most_classes:,} classes of these particles fit into the memory that is free"))
+    _show([*_rows(), *rows])
+
+
+def _show(rows: list[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     click.echo("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
     click.echo("GPUs are not supported yet.")

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
+from cryoisac.cli.launch import COMMAND_LINE, SoleCommand
 from cryoisac.cli.options import SettingOption, from_options, settings_options
 from cryoisac.settings import Isac
 
 
-@click.command("isac")
+@click.command("isac", cls=SoleCommand)
 @click.argument("particles", type=click.Path(path_type=Path))
 @click.argument("directory", metavar="OUT", type=click.Path(path_type=Path, file_okay=False))
 @settings_options(Isac)
@@ -37,13 +38,31 @@ def command(particles: Path, directory: Path, restart: int | None, threads: int 
     OUT is made; the same command continues a run that was interrupted. Then look at OUT/report.html, and go on
     with the particles of OUT/classified.star.
     """
-    settings = from_options(Isac, options)
+    play(particles, directory, from_options(Isac, options), threads=threads, restart=restart)
+
+
+def play(
+    particles: Path, directory: Path, settings: Isac, *, threads: int | None, restart: int | None, **gpus: Any
+) -> None:
+    """Run ISAC and show how it goes.
+
+    Parameters
+    ----------
+    particles, directory, settings, threads, restart
+        As ``workflow.run_isac`` takes them.
+    **gpus
+        What ``run.call.Call`` knows of GPUs.
+    """
     from cryoisac.cli.progress import shown_on
+    from cryoisac.run.call import Call
     from cryoisac.workflow import run_isac
 
+    call = Call(command=click.get_current_context().meta[COMMAND_LINE], **gpus)
     with shown_on(sys.stdout) as progress:
         try:
-            outcome = run_isac(particles, directory, settings, threads=threads, restart=restart, progress=progress)
+            outcome = run_isac(
+                particles, directory, settings, threads=threads, restart=restart, progress=progress, call=call
+            )
         except KeyboardInterrupt:
             progress.note("Stopped; the same command continues this run.")
             raise

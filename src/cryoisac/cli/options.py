@@ -1,6 +1,6 @@
 """Command-line options made of the settings in ``cryoisac.settings``: declared there once, spelled here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -44,7 +44,7 @@ def settings_options(settings: type[Settings]) -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         for described in reversed(list(describe(settings))):
-            command = _option(described)(command)
+            command = option_of(described, _spellings(described))(command)
         return command
 
     return decorate
@@ -61,9 +61,10 @@ def from_options(settings: type[Chosen], options: Mapping[str, Any]) -> Chosen:
     return settings(**{d.name: options[d.name] for d in describe(settings) if d.name in options})
 
 
-def _option(d: Described) -> Callable[[Command], Command]:
-    spellings = [f"--no-{s[2:]}" if d.type is bool and d.default else "" for s in _spellings(d)]
-    names = [f"{on}/{off}" if off else on for on, off in zip(_spellings(d), spellings, strict=True)]
+def option_of(d: Described, spellings: Sequence[str]) -> Callable[[Command], Command]:
+    """Return a decorator that gives a click command the option of one setting, under some spellings."""
+    off = [f"--no-{s[2:]}" if d.type is bool and d.default else "" for s in spellings]
+    names = [f"{yes}/{no}" if no else yes for yes, no in zip(spellings, off, strict=True)]
     kind: dict[str, Any] = {"is_flag": True} if d.type is bool else {"type": _kind(d), "metavar": _metavar(d)}
     return click.option(*names, d.name, cls=SettingOption, default=d.default, help=_help(d), **kind)
 

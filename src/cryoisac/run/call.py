@@ -16,20 +16,20 @@ class Call:
         The command line, or nothing where there was none.
     gpus : tuple of int
         Numbers of the GPUs to use; empty for none.
-    gpu_memory_share : float
+    gpu_memory_share : float, optional
         Share of their memory that may be taken.
     """
 
     command: str = ""
     gpus: tuple[int, ...] = ()
-    gpu_memory_share: float = 0.9
+    gpu_memory_share: float | None = None
 
-    def warnings(self) -> tuple[str, ...]:
-        """Return what cannot be done as asked."""
-        if not self.gpus:
+    def warnings(self, threads: int | None = None) -> tuple[str, ...]:
+        """Return what cannot be done as asked; with the number of threads that do it otherwise, where it is told."""
+        if not self.gpus and self.gpu_memory_share is None:
             return ()
-        asked = ", ".join(str(number) for number in self.gpus)
-        return (f"No GPU engine is installed: GPU {asked} is not used, the run takes the processor.",)
+        by = f" with {threads} thread{'s' * (threads > 1)}" if threads else ""
+        return (f"No GPU engine is installed: all is computed on the processor{by}.",)
 
     def write_down(self, path: Path) -> None:
         """Append the command line to a file."""

@@ -1,5 +1,6 @@
 """What a run of the original method takes: memory, disk, and the time of a round."""
 
+from bisect import bisect_right
 from collections.abc import Callable
 
 import numpy as np
@@ -30,6 +31,12 @@ def memory_bytes(n: int, k: int, geometry: Geometry, settings: Isac) -> int:
         rings = Rings.between(search.first_ring, search.last_ring, search.ring_step)
         averages += max(fast_bytes(rings, aligned, search), ring_bytes(geometry.target_box_px, aligned, 1))
     return int(pixels + scores + rows + averages + (1 << 28))
+
+
+def most_classes(n: int, geometry: Geometry, settings: Isac, available_bytes: int) -> int:
+    """Return the largest number of classes of ``n`` images, two in each at least, that memory can hold; 0 for none."""
+    possible = range(1, n // 2 + 1)
+    return bisect_right(possible, available_bytes, key=lambda k: memory_bytes(n, k, geometry, settings))
 
 
 def disk_bytes(n: int, k: int, geometry: Geometry, settings: Isac) -> int:

@@ -176,7 +176,7 @@ def say_plan(run: Run) -> None:
     note(f"Classes     {_classes(plan)}")
     note(f"Memory      {size(plan.memory_bytes)}; disk {size(plan.disk_bytes)}; {run.threads} threads")
     note(f"Time        {_time(run)}")
-    for warning in run.record["warnings"]:
+    for warning in (*plan.warnings, *run.call.warnings(run.threads)):
         note(f"Warning     {warning}")
 
 
