@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from cryoisac.cli import sphire
 from cryoisac.cli.main import COMMANDS, group
 from cryoisac.cli.options import from_options
 from cryoisac.model.ledger import REASONS
@@ -49,15 +50,15 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def command_lines(text: str) -> list[list[str]]:
-    """Return the arguments of each call of cryoisac in the shell blocks of a page."""
+def command_lines(text: str, program: str = "cryoisac") -> list[list[str]]:
+    """Return the arguments of each call of a program in the shell blocks of a page."""
     lines = [
         line.strip().removeprefix("$ ")
         for language, content in blocks(text)
         if language in SHELLS
         for line in content.replace("\\\n", " ").splitlines()
     ]
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.split(" ")[0] == "cryoisac"]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.split(" ")[0] == program]
 
 
 def parse(arguments: list[str]) -> None:
@@ -104,6 +105,34 @@ def test_pages_made_from_the_code_are_up_to_date(name: str, text: str) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == text
 
 
+def rows_of_options() -> Iterator[list[str]]:
+    """Yield the cells of each row of the page of the originals' options."""
+    for line in (DOCS / "options.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("| `"):
+            yield [cell.strip(" `") for cell in line.strip("|").split(" | ")]
+
+
+def test_every_option_of_the_originals_has_a_row() -> None:
+    """Definition: what the programs take is in the tables, and nothing else; so is its spelling in ours."""
+    ours = group.get_command(click.Context(group), "isac")
+    assert ours is not None
+    spellings = {name for parameter in ours.params for name in parameter.opts} | {"--help", "PARTICLES", "OUT", "–"}
+    listed = [cells[0] for cells in rows_of_options()]
+    for program in (sphire.GPU, sphire.CPU):
+        options = [p for p in sphire.command_of(program).params if isinstance(p, click.Option)]
+        assert sorted(listed) == sorted([*(o.opts[0] for o in options), "stack_file", "output_directory", "--help"])
+    for cells in rows_of_options():
+        spelled = cells[2]
+        assert spelled in spellings or spelled == "cryoisac devices", cells[0]
+
+
+@pytest.mark.parametrize("cells", list(rows_of_options()), ids=lambda cells: cells[0])
+def test_every_option_of_the_originals_has_a_test(cells: list[str]) -> None:
+    """Definition: the last column names one that is there."""
+    file, name = cells[-1].split("::")
+    assert re.search(rf"^def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
+
+
 @by_page
 def test_links_lead_somewhere(page: Path) -> None:
     """Definition: every relative link names a file that is there, and a heading that the file has."""
@@ -121,6 +150,14 @@ def test_command_lines_parse(page: Path) -> None:
     """Definition: each call that a page shows is one that the program takes."""
     for arguments in command_lines(page.read_text(encoding="utf-8")):
         parse(arguments)
+
+
+@by_page
+@pytest.mark.parametrize("program", [sphire.GPU, sphire.CPU], ids=lambda p: p.name)
+def test_command_lines_of_the_originals_parse(page: Path, program: sphire.Program) -> None:
+    """Definition: as above."""
+    for arguments in command_lines(page.read_text(encoding="utf-8"), program.name):
+        sphire.settings_from(sphire.command_of(program).make_context(program.name, arguments).params)
 
 
 def test_command_lines_are_found_and_wrong_ones_are_refused() -> None:

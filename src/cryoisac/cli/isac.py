@@ -42,7 +42,14 @@ def command(particles: Path, directory: Path, restart: int | None, threads: int 
 
 
 def play(
-    particles: Path, directory: Path, settings: Isac, *, threads: int | None, restart: int | None, **gpus: Any
+    particles: Path,
+    directory: Path,
+    settings: Isac,
+    *,
+    threads: int | None,
+    restart: int | None,
+    gpus: tuple[int, ...] = (),
+    gpu_memory_share: float | None = None,
 ) -> None:
     """Run ISAC and show how it goes.
 
@@ -50,14 +57,15 @@ def play(
     ----------
     particles, directory, settings, threads, restart
         As ``workflow.run_isac`` takes them.
-    **gpus
-        What ``run.call.Call`` knows of GPUs.
+    gpus, gpu_memory_share
+        As ``run.call.Call`` has them.
     """
     from cryoisac.cli.progress import shown_on
     from cryoisac.run.call import Call
     from cryoisac.workflow import run_isac
 
-    call = Call(command=click.get_current_context().meta[COMMAND_LINE], **gpus)
+    command_line = click.get_current_context().meta[COMMAND_LINE]
+    call = Call(command=command_line, gpus=gpus, gpu_memory_share=gpu_memory_share)
     with shown_on(sys.stdout) as progress:
         try:
             outcome = run_isac(

@@ -214,9 +214,7 @@ def start(program: Program, stack_file: Path, output_directory: Path | None, opt
     options : mapping
         Its options by the names of settings.
     """
-    if options["radius"] is None:
-        raise click.UsageError("--radius is required, as in the original (cryoisac isac estimates it)")
-    settings = from_options(Isac, _meant(options) | {"method": "isac2"})
+    settings = settings_from(options)
     restart = restart_at(options["restart"])
     from cryoisac.run.call import gpu_numbers, memory_share
 
@@ -242,10 +240,21 @@ def start(program: Program, stack_file: Path, output_directory: Path | None, opt
     )
 
 
-def _meant(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with -1 replaced by what is automatic, where it means that."""
+def settings_from(options: Mapping[str, Any]) -> Isac:
+    """Return the settings that options mean: -1 is automatic where there is such a thing.
+
+    Raises
+    ------
+    UsageError
+        If there is no radius.
+    SettingError
+        If a value is out of range, or two disagree.
+    """
+    if options["radius"] is None:
+        raise click.UsageError("--radius is required, as in the original (cryoisac isac estimates it)")
     automatic = {d.name for d in describe(Isac) if d.default is None}
-    return {n: None if n in automatic and value == AUTOMATIC else value for n, value in options.items()}
+    meant = {n: None if n in automatic and value == AUTOMATIC else value for n, value in options.items()}
+    return from_options(Isac, meant | {"method": "isac2"})
 
 
 def restart_at(given: str) -> int | str | None:

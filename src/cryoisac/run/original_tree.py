@@ -90,7 +90,7 @@ class OriginalTree:
         number = f"{ended.main:03d}_{ended.number:03d}"
         folder = self.main(ended.main) / f"generation{ended.number:03d}"
         placed = after.ledger.label[ended.images] >= 0
-        local = members_of(np.where(ended.stable | placed, ended.labels, -1), k)
+        local = members_of(np.where(ended.stable, ended.labels, -1), k)
         absolute = [self.usable[ended.images[members]] for members in local]
         good = np.flatnonzero(np.bincount(ended.labels[placed], minlength=k))
         self._stack(folder / f"original_class_averages_{number}.hdf", ended.references, local)
