@@ -67,11 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None, command: click.Command = group, program: str = "cryoisac") -> int:
     """Run the command line and return its exit status; mistakes in the input become one line on stderr."""
-    return answer(group, arguments, "cryoisac")
-
-
-def answer(command: click.Command, arguments: Sequence[str] | None, program: str) -> int:
-    """Run a command under the name of its program and return its exit status; mistakes become one line on stderr."""
     try:
         result = command.main(args=arguments, prog_name=program, standalone_mode=False)
         return result if isinstance(result, int) else 0

@@ -18,7 +18,7 @@ import click
 
 from cryoisac.cli.isac import play
 from cryoisac.cli.launch import SoleCommand
-from cryoisac.cli.main import answer
+from cryoisac.cli.main import run as run_command
 from cryoisac.cli.options import SettingOption, from_options, option_of
 from cryoisac.settings import Described, Isac, describe
 
@@ -76,7 +76,7 @@ def _leave(program: Program, arguments: Sequence[str] | None) -> None:
 
 def run(program: Program, arguments: Sequence[str] | None = None) -> int:
     """Run one of the programs and return its exit status; mistakes in the input become one line on stderr."""
-    return answer(command_of(program), arguments, program.name)
+    return run_command(arguments, command_of(program), program.name)
 
 
 def settings_of(program: Program) -> list[Described]:
