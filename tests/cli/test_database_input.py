@@ -1,5 +1,6 @@
 """A run on the particles of an EMAN2 database."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,9 @@ def test_the_classes_are_those_of_the_stack(
     assert run(made.particles, "a", "--ctf") == 0
     assert run("bdb:eman#all", "b", "--ctf") == 0
     assert Path("a/all_parameters.txt").read_bytes() == Path("b/all_parameters.txt").read_bytes()
+    record = json.loads(Path("b/run.json").read_text(encoding="utf-8"))
+    assert "RELION cannot read these images" in " ".join(record["warnings"])
+    assert "RELION" not in " ".join(json.loads(Path("a/run.json").read_text(encoding="utf-8"))["warnings"])
     members = np.loadtxt("b/processed_images.txt", dtype=int)
     monkeypatch.chdir(tmp_path / "b")
     again = read_particles("classified.star")

@@ -7,6 +7,7 @@ import numpy as np
 from cryoisac.align import prealignment
 from cryoisac.engine.contract import Indices
 from cryoisac.errors import DataError, SettingError
+from cryoisac.io import eman_bdb, eman_hdf
 from cryoisac.model.particles import Particles
 from cryoisac.ops.outliers import FAR, deviations
 from cryoisac.ops.radius import radius_of, strengths, sums_of
@@ -23,6 +24,7 @@ MINIMUM_SHARE = 0.6
 FEWEST_MEMBERS = 10
 MAX_SHIFT_SHARE, LEAST_SHIFT_SHARE = 0.17, 0.08
 FEW_RINGS = 4
+UNKNOWN_TO_RELION = (*eman_bdb.SUFFIXES, *eman_hdf.SUFFIXES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +176,11 @@ def _warnings(geometry: Geometry, particles: Particles, settings: Isac) -> tuple
         found.append(
             f"Images are enlarged {geometry.ratio:.2f} times to bring the particle radius of {geometry.radius_px} px "
             f"to {geometry.target_radius_px} px: no detail is gained by it."
+        )
+    if particles.name_of(0).lower().endswith(UNKNOWN_TO_RELION):
+        found.append(
+            "RELION cannot read these images: classified.star names them in a file of EMAN2. For RELION, convert that "
+            "file to particles.mrcs by e2proc2d.py, and put this name into the table in its place."
         )
     if particles.pixel_size_A is None:
         found.append("The pixel size is not known and taken as 1 Å: lengths in classified.star are in pixels.")
