@@ -152,6 +152,23 @@ class TestOfOurRuns:
         assert np.array_equal(written.attributes["source_n"], ids)
         assert written.attributes["ptcl_source_image"] == columns.texts("rlnMicrographName")
 
+    def test_each_image_keeps_its_pixel_size(self, finished: Path, particles: Path, tmp_path: Path) -> None:
+        """Known truth: images of two optics groups."""
+        metadata = read_star(particles)
+        assert metadata.optics is not None
+        optics = metadata.optics.take(np.array([0, 0]))
+        optics = optics.with_column("rlnOpticsGroup", np.array([1, 2]))
+        optics = optics.with_column("rlnImagePixelSize", np.array([10.0, 11.5]))
+        table = metadata.particles.with_column("rlnOpticsGroup", 1 + np.arange(100) % 2)
+        mixed = replace(metadata, particles=table, optics=optics)
+        write_star(tmp_path / "mixed.star", mixed, image_root=particles.parent)
+        made = make_substack(finished, tmp_path / "out", Substack(hdf=True), stack=tmp_path / "mixed.star")
+        assert made.hdf is not None
+        stack = HdfStack(made.hdf)
+        for axis in "xyz":
+            sizes = np.where(np.array(stack.column("source_n")) % 2, 11.5, 10.0)
+            assert np.array_equal(stack.column(f"apix_{axis}"), sizes)
+
     def test_angles_of_projections_are_relions(self, made: Path) -> None:
         """Definition: Euler matrices Rz(psi) Ry(tilt) Rz(rot) of the table and of xform.projection are one."""
         columns = read_star(made / "substack.star").particles

@@ -23,6 +23,7 @@ Columns = Mapping[str, npt.NDArray[Any]]
 
 ALIGN2D = ("%16.6f", "%16.6f", "%16.6f", "%10d", "%10.3f")
 PROJECTION = 5 * ("%16.6f",)
+APIX = ("apix_x", "apix_y", "apix_z")
 ELSEWHERE = frozenset(("data_path", "data_source", "data_n"))  # say where a database keeps pixels
 
 
@@ -113,11 +114,9 @@ def write_images(path: Path, particles: Particles, pick: Classification, images:
     DataError
         If an attribute has no place in EMAN2's headers.
     """
-    sizes = particles.pixel_size_A
-    pixel_size_A = None if sizes is None else float(sizes[0])
     attributes = [*_headers(particles, pick, images, further)]
     pixels = (particles.read(rows) for rows in blocks(images, particles.box_px[0]))
-    write_hdf_blocks(path, pixels, attributes, pixel_size_A)
+    write_hdf_blocks(path, pixels, attributes)
 
 
 def _headers(particles: Particles, pick: Classification, images: Int, further: Columns) -> Iterator[dict[str, Any]]:
@@ -125,6 +124,7 @@ def _headers(particles: Particles, pick: Classification, images: Int, further: C
     carried = {name: particles.attributes[name] for name in particles.attributes if name not in ELSEWHERE}
     carried |= _of_table(particles)
     ctf, poses, number = _ctf(particles, images), pick.poses[images], pick.class_of[images]
+    sizes = particles.pixel_size_A
     for j, (i, pose, projection) in enumerate(zip(images.tolist(), poses, to_projection(poses), strict=True)):
         known = {name: values[i] for name, values in carried.items()}
         own = {name: values[j].item() for name, values in further.items()}
@@ -132,6 +132,7 @@ def _headers(particles: Particles, pick: Classification, images: Int, further: C
             "source_path": str(particles.path),
             "source_n": i,
             **({} if ctf is None else {"ctf": ctf[j]}),
+            **({} if sizes is None else dict.fromkeys(APIX, float(sizes[i]))),
             "xform.align2d": EmanTransform.from_row(pose),
             "xform.projection": EmanTransform.from_projection(projection),
             "ISAC_class_id": int(number[j]) - 1,
