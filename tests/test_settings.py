@@ -12,7 +12,6 @@ from cryoisac.settings import (
     LIKELIHOOD_ONLY,
     Described,
     Isac,
-    OriginalSubstack,
     Settings,
     Simulation,
     Substack,
@@ -20,7 +19,7 @@ from cryoisac.settings import (
     describe,
 )
 
-CLASSES: tuple[type[Settings], ...] = (Isac, Simulation, Substack, OriginalSubstack)
+CLASSES: tuple[type[Settings], ...] = (Isac, Simulation, Substack)
 ALL = [pytest.param(c, d, id=f"{c.__name__}.{d.name}") for c in CLASSES for d in describe(c)]
 
 

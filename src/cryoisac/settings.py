@@ -446,20 +446,6 @@ class Substack(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OriginalSubstack(Substack):
-    """The same as the original's users know it: files are named as there, and images are written."""
-
-    basename: Annotated[
-        str | None,
-        Setting("How names of files begin.", automatic="isac_substack", original="substack_basename"),
-    ] = None
-    hdf: Annotated[
-        bool,
-        Setting("Write the images too, as an HDF stack with classes and poses in its headers."),
-    ] = True
-
-
-@dataclass(frozen=True, kw_only=True)
 class Order(Settings):
     """Settings of an order of class averages by likeness."""
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ import click
 
 from cryoisac import __version__
 from cryoisac.cli.main import run
-from cryoisac.cli.options import SettingOption, from_options, settings_options
+from cryoisac.cli.options import SettingOption, from_options, option_of
 from cryoisac.cli.substack import summary
 from cryoisac.products.substack import make_substack
-from cryoisac.settings import OriginalSubstack
+from cryoisac.settings import Described, Substack, describe
 
 PROGRAM = "sp_pipe.py"
 BASENAME = "isac_substack"
+Callback = Callable[..., Any]
 
 
 class OneCommand(click.Group):
@@ -38,6 +39,21 @@ def group() -> None:
     """Work on finished classifications as SPHIRE's program of this name does; cryoisac has isac_substack alone."""
 
 
+def _as_there(d: Described) -> Described:
+    """Return a setting with the original's default: files begin with the command's name, and images are written."""
+    if d.name == "basename":
+        return replace(d, setting=replace(d.setting, automatic=BASENAME))
+    return replace(d, default=True) if d.name == "hdf" else d
+
+
+def _options(command: Callback) -> Callback:
+    """Give a command the options of a substack, each with the original's spelling first."""
+    for d in reversed(list(describe(Substack))):
+        spellings = (f"--{d.setting.original or d.name}", d.flag, f"--{d.name}")
+        command = option_of(_as_there(d), list(dict.fromkeys(spellings)))(command)
+    return command
+
+
 @group.command(BASENAME)
 @click.argument("stack", type=click.Path(path_type=Path))
 @click.argument("isac_run", metavar="RUN", type=click.Path(path_type=Path))
@@ -51,14 +67,14 @@ def group() -> None:
     metavar="FILE",
     help="HDF stack of the class averages to take, in any order.  [default: all]",
 )
-@settings_options(OriginalSubstack)
+@_options
 def isac_substack(stack: Path, isac_run: Path, out: Path, averages: Path | None, **options: Any) -> None:
     """Take the members of class averages of RUN, with their poses, from STACK into the directory OUT.
 
     STACK is what was given to ISAC; RUN is the directory of ISAC, or of class averages made anew. OUT is made. The
     images are written too, as OUT/isac_substack.hdf.
     """
-    settings = from_options(OriginalSubstack, options)
+    settings = from_options(Substack, options)
     settings = replace(settings, basename=settings.basename or BASENAME)
     made = make_substack(isac_run, out, settings, stack=stack, averages=averages)
     click.echo("\n".join(summary(made)))
