@@ -301,6 +301,20 @@ def test_a_directory_is_named_where_none_is_given(program: Program, form: str, a
     assert asked["directory"] == Path("here/out")
 
 
+def test_an_interrupted_run_in_a_directory_without_a_given_name_tells_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Definition: the same command alone would begin another run."""
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sphire, "play", interrupted)
+    for words, told in ((["stack.hdf"], True), (["stack.hdf", "out"], False)):
+        assert called(*words, "--radius=29") == cli.INTERRUPTED
+        assert ("It needs the directory too: ISAC_run_" in capsys.readouterr().out) == told
+
+
 def test_the_run_is_that_of_isac2(base: Path, particles: Path, tmp_path: Path, capsys: Capture) -> None:
     """Invariance: ``cryoisac isac --method isac2`` leaves the same files, but for the command lines."""
     assert cli.run(["isac", str(particles), str(tmp_path / "run"), "--method", "isac2", *QUICK]) == 0

@@ -229,15 +229,20 @@ def start(program: Program, stack_file: Path, output_directory: Path | None, opt
     if restart == ALONE:
         _check_begun(directory)
     number = restart if isinstance(restart, int) else None
-    play(
-        stack_file,
-        directory,
-        settings,
-        threads=options["threads"],
-        restart=number,
-        gpus=gpus,
-        gpu_memory_share=share,
-    )
+    try:
+        play(
+            stack_file,
+            directory,
+            settings,
+            threads=options["threads"],
+            restart=number,
+            gpus=gpus,
+            gpu_memory_share=share,
+        )
+    except KeyboardInterrupt:
+        if output_directory is None:
+            click.echo(f"It needs the directory too: {directory}")
+        raise
 
 
 def settings_from(options: Mapping[str, Any]) -> Isac:
