@@ -400,6 +400,9 @@ def test_gpu_info_tells_what_is_needed(
     plan = needs(particles, replace(given(*QUICK), radius=12)).plan
     taken = [isac2_needs.memory_bytes(100, k, plan.geometry, plan.settings) for k in (most, most + 1)]
     assert taken[0] <= free < taken[1]
+    monkeypatch.setattr("cryoisac.workflow.available_memory_bytes", lambda: 10 * free)
+    assert called(particles, "--gpu_info", *QUICK) == 0
+    assert "limit         any number of classes of these particles fit" in capsys.readouterr().out
 
 
 # What the options do: in whole runs

@@ -34,7 +34,8 @@ def show_needs(particles: Path, settings: Isac, threads: int | None) -> None:
         ("needed", f"{size(plan.memory_bytes)} of memory, {size(plan.disk_bytes)} of disk"),
     ]
     if found.most_classes is not None:
-        rows.append(("limit", f"{found.most_classes:,} classes of these particles fit into the memory that is free"))
+        number = f"{found.most_classes:,}" if found.most_classes < plan.images // 2 else "any number of"
+        rows.append(("limit", f"{number} classes of these particles fit into the memory that is free"))
     _show([*_rows(), *rows])
 
 
