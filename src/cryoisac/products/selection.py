@@ -45,7 +45,8 @@ def chosen(found: Classification, settings: Substack) -> Classification:
         keep &= found.pixel_error_px <= settings.max_pixel_error
     if settings.min_resolution is not None:
         if np.isnan(found.resolution_A).all():
-            how = "their pixel size is not known" if found.kind == AVERAGES else "give a run that made averages anew"
+            made = found.kind == AVERAGES
+            how = "leave it out" if made else "give the directory of full-size averages made from it"
             raise SettingError("--min-resolution", f"{found.directory} tells no resolutions in Å; {how}")
         keep &= found.resolution_A <= settings.min_resolution
     if not keep.any():
