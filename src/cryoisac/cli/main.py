@@ -21,6 +21,7 @@ COMMANDS = {
     "substack": "Take the members of chosen classes, with their poses.",
     "order": "Put class averages into an order in which neighbours look alike.",
     "score": "Compare a classification with the truth of a simulation.",
+    "explore": "Look at the images of a finished classification.",
     "devices": "Show what this machine computes with.",
 }
 INTERRUPTED = 130

@@ -1,6 +1,7 @@
 """Images as pictures inside a page."""
 
 import base64
+import math
 import struct
 import zlib
 
@@ -55,20 +56,39 @@ def contact_sheet(images: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     return sheet
 
 
-def png(gray: npt.NDArray[np.uint8]) -> bytes:
-    """Return one gray picture, shape (h, w), as a PNG file without any metadata."""
+def png(gray: npt.NDArray[np.uint8], *, bits: int = 8) -> bytes:
+    """Return one gray picture, shape (h, w), as a PNG file without any metadata, of 8 or 4 bits a pixel."""
     height, width = gray.shape
-    rows = np.zeros((height, width + 1), dtype=np.uint8)  # each row begins with its filter: 0, none
-    rows[:, 1:] = gray
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    packed = gray if bits == 8 else _nibbles(gray)
+    rows = np.zeros((height, packed.shape[1] + 1), dtype=np.uint8)  # each row begins with its filter: 0, none
+    rows[:, 1:] = packed
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, content) for name, content in chunks)
+
+
+def _nibbles(gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the 16 nearest grays, two in a byte, the left one in its upper half."""
+    even = np.zeros((gray.shape[0], gray.shape[1] + gray.shape[1] % 2), dtype=np.uint8)
+    even[:, : gray.shape[1]] = np.rint(gray / 17.0)
+    packed: npt.NDArray[np.uint8] = np.bitwise_or(even[:, ::2] * 16, even[:, 1::2], dtype=np.uint8)
+    return packed
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def data_uri(gray: npt.NDArray[np.uint8]) -> str:
+def data_uri(gray: npt.NDArray[np.uint8], *, bits: int = 8) -> str:
     """Return one gray picture, shape (h, w), as an address that holds the picture itself."""
-    return "data:image/png;base64," + base64.b64encode(png(gray)).decode("ascii")
+    return "data:image/png;base64," + base64.b64encode(png(gray, bits=bits)).decode("ascii")
+
+
+def tiled(pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return pictures, shape (m, h, w), side by side in rows of ceil(sqrt(m)), as one; what is left over is black."""
+    m, h, w = pictures.shape
+    across = max(1, math.isqrt(max(m, 1) - 1) + 1)
+    down = max(1, -(-m // across))
+    sheet = np.zeros((down * across, h, w), dtype=np.uint8)
+    sheet[:m] = pictures
+    return sheet.reshape(down, across, h, w).transpose(0, 2, 1, 3).reshape(down * h, across * w)

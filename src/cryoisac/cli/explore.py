@@ -1,0 +1,86 @@
+"""``cryoisac explore``: look at the images of a finished classification."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cryoisac.cli.options import SettingOption, from_options, settings_options
+from cryoisac.settings import Explore
+
+
+@click.command("explore")
+@click.argument("run_dir", metavar="RUN", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("directory", metavar="[OUT]", required=False, type=click.Path(path_type=Path, file_okay=False))
+@settings_options(Explore)
+@click.option(
+    "--particles",
+    cls=SettingOption,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    default=None,
+    help="The particles that were classified.  [default: those that RUN names]",
+)
+@click.option(
+    "--truth",
+    cls=SettingOption,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    default=None,
+    help="What each particle shows: truth.csv of a simulation, another CSV file with a column view or class, or a "
+    "number a line.",
+)
+@click.option(
+    "--threads",
+    cls=SettingOption,
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=None,
+    help="Number of threads; the result does not depend on it.  [1 or more; default: all cores]",
+)
+def command(
+    run_dir: Path,
+    directory: Path | None,
+    particles: Path | None,
+    truth: Path | None,
+    threads: int | None,
+    **options: Any,
+) -> None:
+    """Look at the images of a finished classification: what they vary in, and how alignment parts the classes.
+
+    RUN is the directory of a run of this program or of SPHIRE's ISAC, or of averages made from one. Writes a page,
+    explore.html, and the numbers behind it into OUT, by default RUN/explore.
+    """
+    settings = from_options(Explore, options)
+    from cryoisac.cli.progress import shown_on
+    from cryoisac.engine.native import default_threads
+    from cryoisac.explore.embedding import check_installed
+    from cryoisac.explore.files import write
+    from cryoisac.explore.study import explore, read_input
+
+    check_installed(settings.embedding)
+    given = read_input(run_dir, settings, particles=particles, truth=truth)
+    out = directory or run_dir / "explore"
+    out.mkdir(parents=True, exist_ok=True)
+    with shown_on(sys.stdout) as progress:
+        study = explore(given, settings, out, threads=threads or default_threads(), progress=progress)
+        progress.stage("Writing the page")
+        page = write(study, out)
+        for line in summary(study):
+            progress.note(line)
+        progress.note(f"Page: {page}")
+
+
+def summary(study: Any) -> list[str]:
+    """Return what an exploration found, a line each."""
+    given, p = study.input, study.purity
+    lines = [
+        f"{len(given.index)} of {len(given.particles)} particles, in {len(given.number)} classes; "
+        f"{len(study.points)} points",
+        f"Nearest images of the same class: {study.before.alike_scores:.1%} as given, "
+        f"{study.after.alike_scores:.1%} aligned, {study.by_chance:.1%} by chance",
+    ]
+    if p is not None and p.images:
+        lines.append(f"Purity {p.purity:.3f}, completeness {p.completeness:.3f}, adjusted Rand index {p.ari:.3f}")
+    return lines

@@ -1,0 +1,279 @@
+"""The exploration of a finished classification: read, lay, reduce, embed, measure."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from cryoisac.engine.contract import Images
+from cryoisac.errors import DataError, SettingError
+from cryoisac.explore.embedding import check_installed, embed
+from cryoisac.explore.images import Laid, Lay, geometry_of, lay
+from cryoisac.explore.separation import Purity, alike_by_chance, neighbours_alike, purity
+from cryoisac.explore.truth import read_labels
+from cryoisac.io.registry import read_particles
+from cryoisac.model.particles import Particles
+from cryoisac.ops.masks import Mask
+from cryoisac.ops.subspace import Subspace, mpca, pca, two_stage
+from cryoisac.products.class_tables import read_record, told
+from cryoisac.products.classification import Classification, read_classification
+from cryoisac.run.progress import Progress, Silent
+from cryoisac.settings import Explore
+from cryoisac.streams import stream
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+FIRST = 20  # images shown whole
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Input:
+    """A finished classification and its particles.
+
+    Parameters
+    ----------
+    found : Classification
+        What was found.
+    particles : Particles
+        What was classified.
+    truth : ndarray, shape (all,), int64, or None
+        What each particle shows, -1 where that is not known.
+    index : ndarray, shape (n,), int64
+        Particles in classes, ascending.
+    label : ndarray, shape (n,), int64
+        Place of the class of each in ``number``.
+    number : ndarray, shape (k,), int64
+        Class numbers, ascending.
+    radius_px : int
+        Radius of the particle.
+    ctf : bool
+        Whether phases are flipped.
+    """
+
+    found: Classification
+    particles: Particles
+    truth: Int | None
+    index: Int
+    label: Int
+    number: Int
+    radius_px: int
+    ctf: bool
+
+    @property
+    def sizes(self) -> Int:
+        """Members of each class, shape (k,)."""
+        return np.bincount(self.label, minlength=len(self.number))
+
+    @property
+    def defocus_um(self) -> Float | None:
+        """Mean defocus of each particle in a class, shape (n,), where it is known."""
+        return None if self.particles.ctf is None else self.particles.ctf.defocus_um[self.index]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Seen:
+    """What images vary in, and where they lie in the plane.
+
+    Parameters
+    ----------
+    space : Subspace
+        What all ``n`` members vary in.
+    points : ndarray, shape (m, 2)
+        Those that were embedded.
+    alike_scores, alike_points : float
+        Mean share of the ten nearest neighbours that are of the same class, by scores and in the plane.
+    """
+
+    space: Subspace
+    points: Float
+    alike_scores: float
+    alike_points: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Study:
+    """All that an exploration found.
+
+    Parameters
+    ----------
+    input : Input
+        What was explored.
+    settings : Explore
+        How.
+    laid : Laid
+        The images; their two files are gone.
+    points : ndarray, shape (m,), int64
+        Which of the members became points, ascending.
+    before, after : Seen
+        The images as given, and as laid on their class averages.
+    by_chance : float
+        The share of neighbours that would be of the same class were there no order in the points.
+    purity : Purity or None
+        Agreement of classes and truth.
+    """
+
+    input: Input
+    settings: Explore
+    laid: Laid
+    points: Int
+    before: Seen
+    after: Seen
+    by_chance: float
+    purity: Purity | None
+
+
+def read_input(run: Path, settings: Explore, *, particles: Path | None = None, truth: Path | None = None) -> Input:
+    """Read a finished classification and the table of its particles.
+
+    Raises
+    ------
+    DataError
+        When the particles are not known, or are not those that were classified.
+    SettingError
+        When the radius is not known, or the CTF is asked for and not there.
+    """
+    found = read_classification(run)
+    path = particles or found.particles
+    if path is None:
+        raise DataError(run, "does not say which particles were classified; name them by --particles")
+    given = read_particles(path)
+    if len(given) != len(found.accounted):
+        raise DataError(
+            path, f"has {len(given)} images, where {run} tells of {len(found.accounted)}; give what was classified"
+        )
+    radius_px = settings.radius or round(found.radius_px or 0)
+    if not radius_px:
+        raise SettingError("--radius", f"is not known from {run}; give the particle radius in input pixels")
+    number = np.sort(found.number)
+    of = found.class_of
+    index = np.flatnonzero(of > 0)
+    if len(index) < 2:
+        raise DataError(run, "has fewer than two particles in classes; there is nothing to explore")
+    ctf = bool(told(read_record(run), "settings", "ctf")) if settings.ctf is None else settings.ctf
+    if settings.ctf and (given.ctf is None or given.pixel_size_A is None):
+        raise SettingError("--ctf", f"needs CTF parameters and a pixel size, which {path} does not have")
+    return Input(
+        found=found,
+        particles=given,
+        truth=None if truth is None else read_labels(truth, len(given)),
+        index=index,
+        label=np.searchsorted(number, of[index]),
+        number=number,
+        radius_px=radius_px,
+        ctf=ctf,
+    )
+
+
+def explore(
+    given: Input, settings: Explore, folder: Path, *, threads: int = 1, progress: Progress | None = None
+) -> Study:
+    """Explore the images of a finished classification.
+
+    Parameters
+    ----------
+    given : Input
+        The classification and its particles.
+    settings : Explore
+        How.
+    folder : Path
+        A directory with room for two copies of the shrunk images while this lasts.
+    threads : int
+        Threads that work; the result does not depend on them.
+    progress : Progress, optional
+        Told of everything.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    CryoisacError
+        For anything wrong with the images or the settings.
+    """
+    told_of = progress or Silent()
+    check_installed(settings.embedding)
+    points = sampled(given.label, settings.sample, settings.seed)
+    job = Lay(
+        particles=given.particles,
+        index=given.index,
+        label=given.label,
+        poses=given.found.poses[given.index],
+        geometry=geometry_of(given.particles, given.radius_px, settings.target_radius),
+        ctf=given.ctf,
+        points=points,
+        first=min(FIRST, len(given.index)),
+    )
+    with threadpool_limits(1, user_api="blas"), TemporaryDirectory(prefix=".explore.", dir=folder) as temporary:
+        laid = lay(job, Path(temporary), threads=threads, progress=told_of)
+        told_of.stage("Reducing and embedding them")
+
+        def see(images: Images) -> Seen:
+            return _seen(reduced(images, laid.mask, settings), points, given.label[points], settings)
+
+        before, after = _both(see, laid, threads)
+    return Study(
+        input=given,
+        settings=settings,
+        laid=laid,
+        points=points,
+        before=before,
+        after=after,
+        by_chance=alike_by_chance(given.label[points]),
+        purity=None if given.truth is None else purity(given.label, given.truth[given.index]),
+    )
+
+
+def _both(see: Callable[[Images], Seen], laid: Laid, threads: int) -> tuple[Seen, Seen]:
+    with ThreadPoolExecutor(min(threads, 2)) as pool:
+        before, after = pool.map(see, (laid.before, laid.after))
+    return before, after
+
+
+def _seen(space: Subspace, points: Int, label: Int, settings: Explore) -> Seen:
+    scores = space.scores[points]
+    plane = embed(scores, settings.embedding, neighbours=settings.neighbours, seed=settings.seed)
+    return Seen(
+        space=space,
+        points=plane,
+        alike_scores=neighbours_alike(scores, label),
+        alike_points=neighbours_alike(plane, label),
+    )
+
+
+def reduced(images: Images, mask: Mask, settings: Explore) -> Subspace:
+    """Return what images vary in, by the reduction that the settings name."""
+    count, rank = settings.n_components, settings.rank
+    if settings.reduction == "pca":
+        return pca(images, count, mask=mask)
+    if settings.reduction == "mpca":
+        return mpca(images, rank, rank).strongest(count)
+    return two_stage(images, rank, rank, count)
+
+
+def sampled(label: Int, most: int, seed: int) -> Int:
+    """Return at most so many images, drawn from all classes in proportion, one of each class first, ascending.
+
+    Parameters
+    ----------
+    label : ndarray, shape (n,)
+        Classes from 0.
+    most : int
+        Images to draw.
+    seed : int
+        Of the stream that they are drawn by.
+    """
+    n = len(label)
+    if n <= most:
+        return np.arange(n)
+    drawn = stream(seed, "explored images").permutation(n)
+    drawn = drawn[np.argsort(label[drawn], kind="stable")]  # class after class, shuffled within each
+    sizes = np.bincount(label)
+    rank = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    key = np.where(rank == 0, 0.0, (rank + 0.5) / np.repeat(sizes, sizes))
+    return np.sort(drawn[np.argsort(key, kind="stable")[:most]])
