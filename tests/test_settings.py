@@ -11,6 +11,7 @@ from cryoisac.settings import (
     ISAC2_ONLY,
     LIKELIHOOD_ONLY,
     Described,
+    Explore,
     Isac,
     Settings,
     Simulation,
@@ -19,7 +20,7 @@ from cryoisac.settings import (
     describe,
 )
 
-CLASSES: tuple[type[Settings], ...] = (Isac, Simulation, Substack)
+CLASSES: tuple[type[Settings], ...] = (Isac, Simulation, Substack, Explore)
 ALL = [pytest.param(c, d, id=f"{c.__name__}.{d.name}") for c in CLASSES for d in describe(c)]
 
 

@@ -42,7 +42,7 @@ def spectrum(series: Sequence[tuple[str, Float]]) -> str:
     top = max(float(shares.max(initial=0)) for _, shares in series)
     step = nice_step(100 * max(top, 1e-9), 4)
     x = Scale(1.0, max(most, 2), LEFT + 6, WIDTH - RIGHT)
-    y = Scale(0.0, step * math.ceil(100 * top / step), FLOOR, TOP)
+    y = Scale(0.0, step * max(math.ceil(100 * top / step), 1), FLOOR, TOP)
     parts = [_open(f"Lines: share of variance along {most} components"), *_levels(y, step, "{:g} %")]
     for place, (name, shares) in enumerate(series):
         at = [(x(1 + i), y(100 * v)) for i, v in enumerate(shares.tolist())]

@@ -30,16 +30,17 @@ def read_labels(path: Path, n: int) -> Int:
     DataError
         If it does not have a row an image.
     """
-    with path.open(encoding="utf-8", errors="replace") as file:
-        header = [name.strip() for name in file.readline().split(",")]
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    header = [name.strip() for name in lines[0].split(",")] if lines else []
     name = next((name for name in COLUMNS if name in header), None)
     try:
-        values = np.array(read_columns(path, (name,))[name], dtype=np.float64) if name else np.loadtxt(path, ndmin=1)
+        cells = read_columns(path, (name,))[name] if name else [line for line in lines if line.strip()]
+        values = np.array(cells, dtype=np.float64)
     except ValueError as problem:
         raise FormatError(
             path, "holds no labels: give a CSV file with a column view or class, or one number a line"
         ) from problem
-    if values.ndim != 1 or not np.array_equal(values, np.rint(values)):
+    if not np.array_equal(values, np.rint(values)):
         raise FormatError(path, "must hold one whole number a row: what an image shows")
     if len(values) != n:
         raise DataError(path, f"has {len(values)} rows for {n} particles; give one a particle, in their order")
