@@ -4,14 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryoisac import conventions
+from cryoisac.explore.settings import Explore
 from cryoisac.settings import Described, Isac, Order, Setting, Settings, Simulation, Substack, describe
 
 NOT_IN_ORIGINAL = ("method", "max_shift", "starts", "sizes", "search", "parity", "on_bad_image")
 
 SETTINGS = """# Settings
 
-Every option of `cryoisac isac`, `cryoisac substack`, `cryoisac order` and `cryoisac simulate`. This page is made from
-`src/cryoisac/settings.py`, where each setting is declared once; do not edit it by hand.
+Every option of `cryoisac isac`, `cryoisac substack`, `cryoisac order`, `cryoisac explore` and `cryoisac simulate`. This
+page is made from `src/cryoisac/settings.py` and `src/cryoisac/explore/settings.py`, where each setting is declared
+once; do not edit it by hand.
 
 A flag may be written with hyphens or underscores (`--img-per-grp`, `--img_per_grp`), and in lower case
 (`--FL`, `--fl`). A *working pixel* is a pixel of the working images, to which the particles are shrunk:
@@ -59,6 +61,23 @@ What is written is told in [files.md](files.md#what-a-substack-writes).
 `--no-circular` makes a chain. The original's own command line runs too: `sp_chains.py STACK OUT --align --circular`,
 with `--radius`, `--xr` and `--yr`; it writes the file OUT, and `chains_params.txt` where it is called.
 
+## cryoisac explore
+
+    cryoisac explore RUN [OUT] [options]
+
+{explore}
+
+`--rank` goes with `mpca` and `twosdr`, `--neighbours` with `tsne` and `umap`; else they are refused. What is looked at,
+and by how many threads, is said by three more:
+
+| flag | meaning |
+|---|---|
+| `--stack FILE` | The particles that were classified. Those that the run names by default. |
+| `--truth FILE` | What each particle shows: a CSV file with a column `view` or `class`, or one number a line. |
+| `--threads N` | Threads to use; the result does not depend on it. All cores by default. |
+
+What the page shows is told in [explore.md](explore.md).
+
 ## cryoisac simulate
 
     cryoisac simulate OUT_DIR [options]
@@ -95,9 +114,12 @@ def pages() -> dict[str, str]:
     isac = "\n".join(_table(Isac, original=True))
     substack = "\n".join(_table(Substack, original=False))
     order = "\n".join(_table(Order, original=False))
+    explore = "\n".join(_table(Explore, original=False))
     simulation = "\n".join(_table(Simulation, original=False))
     return {
-        "settings.md": SETTINGS.format(isac=isac, substack=substack, order=order, simulation=simulation),
+        "settings.md": SETTINGS.format(
+            isac=isac, substack=substack, order=order, explore=explore, simulation=simulation
+        ),
         "conventions.md": CONVENTIONS.format(rows="\n".join(_sentences(conventions.__doc__ or ""))),
     }
 

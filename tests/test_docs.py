@@ -12,6 +12,7 @@ import pytest
 from cryoisac.cli import sphire
 from cryoisac.cli.main import COMMANDS, group
 from cryoisac.cli.options import from_options
+from cryoisac.explore.settings import Explore
 from cryoisac.model.ledger import REASONS
 from cryoisac.settings import Isac, Order, Settings, Simulation, Substack
 
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
 SETTINGS_OF: dict[str, type[Settings]] = {
+    "explore": Explore,
     "isac": Isac,
     "order": Order,
     "simulate": Simulation,

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from cryoisac.errors import SettingError
+from cryoisac.explore.settings import Explore
 from cryoisac.settings import (
     ISAC2_ONLY,
     LIKELIHOOD_ONLY,
     Described,
-    Explore,
     Isac,
     Settings,
     Simulation,
@@ -113,6 +113,10 @@ def test_choices_are_closed(settings: type[Settings], d: Described) -> None:
         (Isac, {"img_per_grp": 50, "minimum_grp_size": 51}, "--minimum-grp-size"),
         (Simulation, {"defocus_min": 2.0, "defocus_max": 1.9}, "--defocus-max"),
         (Simulation, {"box": 64, "max_shift": 32.0}, "--max-shift"),
+        (Explore, {"reduction": "pca", "rank": 26}, "--rank"),
+        (Explore, {"embedding": "none", "neighbours": 31}, "--neighbours"),
+        (Explore, {"target_radius": 12}, "--rank"),
+        (Explore, {"rank": 7}, "--n-components"),
     ],
 )
 def test_settings_that_disagree_are_refused(settings: type[Settings], given: dict[str, Any], flag: str) -> None:
@@ -135,6 +139,10 @@ def test_settings_that_disagree_are_refused(settings: type[Settings], given: dic
         (Isac, {"minimum_grp_size": 1000}),
         (Simulation, {"defocus_min": 2.0, "defocus_max": 2.0}),
         (Simulation, {"box": 64, "max_shift": 31.9}),
+        (Explore, {"reduction": "pca", "target_radius": 8}),
+        (Explore, {"embedding": "umap", "neighbours": 31}),
+        (Explore, {"target_radius": 13}),
+        (Explore, {"rank": 7, "n_components": 49}),
     ],
 )
 def test_settings_that_just_agree_are_taken(settings: type[Settings], given: dict[str, Any]) -> None:

@@ -59,7 +59,7 @@ def test_the_run_goes_on_as_before(run, capsys):
         (["--target-radius", "8", "--rank", "17"], "--rank: is 17, above the 16 rows of the images"),
         (["--reduction", "pca", "--rank", "8"], "--rank: is 8, but --reduction pca has no use for it"),
         (["--embedding", "none", "--neighbours", "5"], "--neighbours: is 5, but --embedding none has no use for it"),
-        (["--ctf", "--particles", "MISSING"], "MISSING"),
+        (["--ctf", "--stack", "MISSING"], "MISSING"),
         (["--truth", "MISSING"], "MISSING"),
     ],
 )

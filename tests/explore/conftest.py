@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cryoisac.explore.settings import Explore
 from cryoisac.explore.study import Study, explore, read_input
 from cryoisac.model.ledger import Ledger
 from cryoisac.products.averages import write_averages
 from cryoisac.products.tables import write_original_tables
 from cryoisac.score.files import KnownTruth, read_truth
-from cryoisac.settings import Explore, Simulation
+from cryoisac.settings import Simulation
 from cryoisac.simulate.files import simulate
 
 VIEWS, PER_VIEW, RADIUS, RATIO = 3, 50, 20, 1.25
@@ -56,5 +57,5 @@ def finished(tmp_path_factory) -> Finished:
 def studied(finished, tmp_path_factory) -> Study:
     """What came of exploring it, by t-SNE."""
     settings = replace(SMALL, embedding="tsne", ctf=True)
-    given = read_input(finished.run, settings, particles=finished.particles, truth=finished.truth_file)
+    given = read_input(finished.run, settings, stack=finished.particles, truth=finished.truth_file)
     return explore(given, settings, tmp_path_factory.mktemp("study"))

@@ -117,7 +117,7 @@ def test_pictures_are_of_the_images_that_were_asked_for(tmp_path, monkeypatch):
 
 def test_threads_change_no_bit(finished, tmp_path):
     """Invariance."""
-    given = read_input(finished.run, SMALL, particles=finished.particles)
+    given = read_input(finished.run, SMALL, stack=finished.particles)
     results = []
     for threads in (1, 2):
         folder = tmp_path / str(threads)

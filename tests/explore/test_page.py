@@ -200,7 +200,7 @@ def test_record(written, studied):
 def test_without_truth_ctf_and_many_components(finished, tmp_path):
     """Definition: what is not known is left out, and the page is whole."""
     settings = replace(SMALL, n_components=2, sample=10)
-    given = read_input(finished.run, settings, particles=finished.particles)
+    given = read_input(finished.run, settings, stack=finished.particles)
     given = replace(given, particles=replace(given.particles, ctf=None))
     text = files.write(explore(given, settings, tmp_path), tmp_path).read_text(encoding="utf-8")
     page = Page(text)

@@ -6,10 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cryoisac.errors import DataError, SettingError
+from cryoisac.errors import DataError, RunError, SettingError
 from cryoisac.explore.study import explore, read_input, sampled
 from cryoisac.io.mrc_write import write_mrc_stack
-from cryoisac.ops.masks import circle
 
 from .conftest import PER_VIEW, RADIUS, SMALL, VIEWS
 
@@ -47,20 +46,10 @@ def test_truth_against_itself(studied):
     assert found.purity == found.completeness == found.ari == 1
 
 
-def test_class_averages_are_means_of_the_aligned_images(studied):
-    """Definition: signal stays, noise falls by the root of the members."""
-    averages, single = studied.laid.averages, studied.laid.first_after
-    box = averages.shape[-1]
-    around = circle(18, box) & ~circle(16, box)  # of the particle, inside the shrunk images
-    ratio = single[:, around].std() / averages[:, around].std()
-    # some 600 pixels in all, correlated by interpolation; a little signal reaches there
-    assert ratio == pytest.approx(np.sqrt(PER_VIEW), rel=0.2)
-
-
 @pytest.mark.parametrize("reduction", ["pca", "mpca", "twosdr"])
 def test_every_reduction_parts_them(finished, tmp_path, reduction):
     """Known truth recovered, whatever the reduction; threads change no bit."""
-    given = read_input(finished.run, SMALL, particles=finished.particles)
+    given = read_input(finished.run, SMALL, stack=finished.particles)
     settings = replace(SMALL, reduction=reduction, rank=25 if reduction == "pca" else SMALL.rank)
     one, two = (explore(given, settings, tmp_path, threads=threads) for threads in (1, 2))
     assert one.after.alike_scores > 0.95
@@ -73,7 +62,7 @@ def test_every_reduction_parts_them(finished, tmp_path, reduction):
 
 def test_sample_limits_points_and_not_the_reduction(finished, tmp_path):
     """Definition: components of all images, points of a few, each with its picture."""
-    given = read_input(finished.run, SMALL, particles=finished.particles)
+    given = read_input(finished.run, SMALL, stack=finished.particles)
     study = explore(given, replace(SMALL, sample=30), tmp_path)
     assert len(study.points) == len(study.after.points) == len(study.laid.small_before) == 30
     assert len(study.after.space.scores) == VIEWS * PER_VIEW - 1
@@ -100,12 +89,12 @@ def test_sampling_is_fair_and_knows_every_class():
 def test_runs_of_the_original_are_explored(shared, tmp_path):
     """Independent program: the directory of SPHIRE's ISAC, which names no particles; images made up for it."""
     run = shared / "data" / "eman2" / "isac_tiny"
-    with pytest.raises(DataError, match="does not say which particles were classified; name them by --particles"):
+    with pytest.raises(RunError, match="does not say which particles were classified; give them with --stack"):
         read_input(run, SMALL)
     n = len((run / "all_parameters.txt").read_text().splitlines())
     images = np.random.default_rng(0).normal(size=(n, 64, 64)).astype(np.float32)
     write_mrc_stack(tmp_path / "tiny.mrcs", images, None)
-    given = read_input(run, SMALL, particles=tmp_path / "tiny.mrcs")
+    given = read_input(run, SMALL, stack=tmp_path / "tiny.mrcs")
     processed = np.loadtxt(run / "processed_images.txt", dtype=int)
     np.testing.assert_array_equal(given.index, np.sort(processed))
     assert given.radius_px == 27
@@ -119,16 +108,16 @@ def test_what_cannot_be_explored_is_refused(finished, tmp_path):
     few = tmp_path / "few.mrcs"
     write_mrc_stack(few, np.zeros((3, 48, 48), dtype=np.float32), None)
     with pytest.raises(DataError, match=r"has 3 images, where .* tells of 150; give what was classified"):
-        read_input(finished.run, SMALL, particles=few)
+        read_input(finished.run, SMALL, stack=few)
     same = tmp_path / "same.mrcs"
     write_mrc_stack(same, np.zeros((150, 48, 48), dtype=np.float32), None)
     with pytest.raises(SettingError, match="--ctf: needs CTF parameters and a pixel size"):
-        read_input(finished.run, replace(SMALL, ctf=True), particles=same)
-    large = read_input(finished.run, replace(SMALL, radius=24), particles=finished.particles)
+        read_input(finished.run, replace(SMALL, ctf=True), stack=same)
+    large = read_input(finished.run, replace(SMALL, radius=24), stack=finished.particles)
     with pytest.raises(DataError, match="too small for a particle of radius 24 px; see --radius"):
         explore(large, SMALL, tmp_path)
     shutil.copytree(finished.run, tmp_path / "run")
     table = (tmp_path / "run/all_parameters.txt").read_text().splitlines()
     (tmp_path / "run/all_parameters.txt").write_text("\n".join(table[:-1]))
     with pytest.raises(DataError):
-        read_input(tmp_path / "run", SMALL, particles=finished.particles)
+        read_input(tmp_path / "run", SMALL, stack=finished.particles)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cryoisac.cli.options import SettingOption, from_options, settings_options
-from cryoisac.settings import Explore
+from cryoisac.explore.settings import Explore
 
 
 @click.command("explore")
@@ -15,7 +15,7 @@ from cryoisac.settings import Explore
 @click.argument("directory", metavar="[OUT]", required=False, type=click.Path(path_type=Path, file_okay=False))
 @settings_options(Explore)
 @click.option(
-    "--particles",
+    "--stack",
     cls=SettingOption,
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -42,7 +42,7 @@ from cryoisac.settings import Explore
 def command(
     run_dir: Path,
     directory: Path | None,
-    particles: Path | None,
+    stack: Path | None,
     truth: Path | None,
     threads: int | None,
     **options: Any,
@@ -60,7 +60,7 @@ def command(
     from cryoisac.explore.study import explore, read_input
 
     check_installed(settings.embedding)
-    given = read_input(run_dir, settings, particles=particles, truth=truth)
+    given = read_input(run_dir, settings, stack=stack, truth=truth)
     out = directory or run_dir / "explore"
     out.mkdir(parents=True, exist_ok=True)
     with shown_on(sys.stdout) as progress:

@@ -15,15 +15,15 @@ from cryoisac.errors import DataError, SettingError
 from cryoisac.explore.embedding import check_installed, embed
 from cryoisac.explore.images import Laid, Lay, geometry_of, lay
 from cryoisac.explore.separation import Purity, alike_by_chance, neighbours_alike, purity
+from cryoisac.explore.settings import Explore
 from cryoisac.explore.truth import read_labels
 from cryoisac.io.registry import read_particles
 from cryoisac.model.particles import Particles
 from cryoisac.ops.masks import Mask
 from cryoisac.ops.subspace import Subspace, mpca, pca, two_stage
-from cryoisac.products.class_tables import read_record, told
+from cryoisac.products.class_tables import classified_particles, read_record, told
 from cryoisac.products.classification import Classification, read_classification
 from cryoisac.run.progress import Progress, Silent
-from cryoisac.settings import Explore
 from cryoisac.streams import stream
 
 Float = npt.NDArray[np.float64]
@@ -127,20 +127,35 @@ class Study:
     purity: Purity | None
 
 
-def read_input(run: Path, settings: Explore, *, particles: Path | None = None, truth: Path | None = None) -> Input:
+def read_input(run: Path, settings: Explore, *, stack: Path | None = None, truth: Path | None = None) -> Input:
     """Read a finished classification and the table of its particles.
+
+    Parameters
+    ----------
+    run : Path
+        Directory of the classification.
+    settings : Explore
+        How it will be explored.
+    stack : Path, optional
+        The particles that were classified; by default those that the run names.
+    truth : Path, optional
+        Table of what each particle shows.
+
+    Returns
+    -------
+    Input
 
     Raises
     ------
+    RunError
+        When the particles are not known, or not there.
     DataError
-        When the particles are not known, or are not those that were classified.
+        When the particles are not those that were classified.
     SettingError
         When the radius is not known, or the CTF is asked for and not there.
     """
     found = read_classification(run)
-    path = particles or found.particles
-    if path is None:
-        raise DataError(run, "does not say which particles were classified; name them by --particles")
+    path = classified_particles(run) if stack is None else stack
     given = read_particles(path)
     if len(given) != len(found.accounted):
         raise DataError(
