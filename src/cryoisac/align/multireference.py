@@ -110,11 +110,24 @@ def recentred_averages(
     poses : Poses
         The poses that fit the moved averages.
     """
+    mean = mean_shifts_px(labels, poses, k)
+    averages = tangent_lowpass(quick_means(engine, labels, images, poses, k), *lowpass)
+    averages = fourier.shift(averages, -mean)
+    return averages, followed(poses, -mean[labels])
+
+
+def mean_shifts_px(labels: Indices, poses: Poses, k: int) -> Offsets:
+    """Return the mean shift (x, y) of each class's members as seen on it, shape (k, 2): x reversed where mirrored."""
     sign = np.where(poses.mirror, -1.0, 1.0)
     seen = np.stack((sign * poses.shift_px[:, 0], poses.shift_px[:, 1]), axis=-1)
     count = np.maximum(np.bincount(labels, minlength=k), 1)
-    mean = np.stack([np.bincount(labels, weights=seen[:, i], minlength=k) for i in (0, 1)], axis=-1) / count[:, None]
-    averages = tangent_lowpass(quick_means(engine, labels, images, poses, k), *lowpass)
-    averages = fourier.shift(averages, -mean)
-    back = np.stack((sign * mean[labels, 0], mean[labels, 1]), axis=-1)
-    return averages, Poses(angle_deg=poses.angle_deg, shift_px=poses.shift_px - back, mirror=poses.mirror)
+    sums = [np.bincount(labels, weights=seen[:, i], minlength=k) for i in (0, 1)]
+    mean: Offsets = np.stack(sums, axis=-1) / count[:, None]
+    return mean
+
+
+def followed(poses: Poses, moved_px: Offsets) -> Poses:
+    """Return poses on references that were moved by ``moved_px``, shape (n, 2), since the poses were found."""
+    sign = np.where(poses.mirror, -1.0, 1.0)
+    move = np.stack((sign * moved_px[:, 0], moved_px[:, 1]), axis=-1)
+    return Poses(angle_deg=poses.angle_deg, shift_px=poses.shift_px + move, mirror=poses.mirror)

@@ -15,6 +15,8 @@ from cryoisac.ops.spectra import RingCorrelation, rotational_average_image
 
 Point = tuple[float, float]
 
+HIGHEST_CUTOFF = 0.4  # of references, in cycles per pixel
+
 _MOST_ROUNDS = 100
 
 
@@ -103,7 +105,9 @@ class Reference:
     falloff: float
 
 
-def prepare_reference(average: Images, mask: Mask, frc: RingCorrelation, method: int) -> Reference:
+def prepare_reference(
+    average: Images, mask: Mask, frc: RingCorrelation, method: int, *, lowest_cutoff: float = 0.12
+) -> Reference:
     """Make a reference of an average: mask it, low-pass it where its halves agree, centre it.
 
     Parameters
@@ -116,6 +120,8 @@ def prepare_reference(average: Images, mask: Mask, frc: RingCorrelation, method:
         Agreement of the two halves.
     method : int
         How to centre; see ``centre_shift``.
+    lowest_cutoff : float
+        Least cut-off, in cycles per pixel.
 
     Returns
     -------
@@ -127,7 +133,7 @@ def prepare_reference(average: Images, mask: Mask, frc: RingCorrelation, method:
     SPARX's ``ref_ali2d``: cut-off within 0.12 and 0.4, fall-off at most 0.2.
     """
     cutoff, falloff = fit_tangent(frc.frequency, frc.correlation)
-    cutoff, falloff = float(np.clip(cutoff, 0.12, 0.4)), min(falloff, 0.2)
+    cutoff, falloff = float(np.clip(cutoff, lowest_cutoff, HIGHEST_CUTOFF)), min(falloff, 0.2)
     masked = normalise_inside(average, mask, mean_only=True) * mask
     image, at = centre(tangent_lowpass(masked, cutoff, falloff), method, mask)
     return Reference(image=image, centre_px=at, cutoff=cutoff, falloff=falloff)
