@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from cryoisac.errors import SettingError
 from cryoisac.settings import Setting, Settings, describe
@@ -52,9 +52,9 @@ class Alignment(Settings):
         ),
     ] = 0.0
     no_mirror: Annotated[bool, Setting("Try no mirrored poses.", original="nomirror")] = False
-    ctf: Annotated[
-        bool, Setting("Multiply images by their CTF, and average by Wiener's filter.", original="CTF")
-    ] = False
+    ctf: Annotated[bool, Setting("Multiply images by their CTF, and average by Wiener's filter.", original="CTF")] = (
+        False
+    )
     snr: Annotated[
         float, Setting("Signal-to-noise ratio of an image, for Wiener's filter of --ctf.", at_least=1e-6, at_most=1e6)
     ] = 1.0
@@ -139,6 +139,8 @@ class Alignment(Settings):
 class Multireference(Alignment):
     """Settings of a multireference alignment."""
 
+    command: ClassVar[str] = "mra"
+
     sizes: Annotated[
         str,
         Setting("Whether classes may have any size or must be of equal size.", choices=("free", "equal")),
@@ -175,10 +177,14 @@ class Multireference(Alignment):
 class ReferenceFree(Alignment):
     """Settings of a reference-free alignment."""
 
+    command: ClassVar[str] = "rfa"
+
     xr: Annotated[
         str | None, Setting(f"Largest shift along x in px from where a particle was: {LIST}.", automatic="4 2 1 1")
     ] = None
-    ts: Annotated[str | None, Setting(f"Step of the shifts in px: {LIST}.", automatic="2 1 0.5 0.25; 1 with --xr")] = None
+    ts: Annotated[str | None, Setting(f"Step of the shifts in px: {LIST}.", automatic="2 1 0.5 0.25; 1 with --xr")] = (
+        None
+    )
     randomize: Annotated[bool, Setting("Turn the images at random before the first average.")] = False
     fourier_variance: Annotated[
         bool,

@@ -5,7 +5,7 @@ The names of ISAC's settings are those of the original program, so that its user
 
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, fields
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 from cryoisac.errors import SettingError
 from cryoisac.rules import NAMED, Rules
@@ -83,6 +83,8 @@ def _default(f: Field[Any]) -> Any:
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Base of all settings: checks each value against its ``Setting`` when made; whole numbers become floats."""
+
+    command: ClassVar[str] = "isac"  # whose settings they are
 
     def __post_init__(self) -> None:
         for d in describe(type(self)):

@@ -118,10 +118,9 @@ def class_averages(
         least = 1 / how.imaging.snr
         halves = _divided(sums, squares + np.maximum(least / 2, LEAST_CTF2))
         images = _divided(sums.sum(axis=1), squares.sum(axis=1) + np.maximum(least, LEAST_CTF2))
-    even, odd = halves[:, 0], halves[:, 1]
-    return Averages(
-        images=images.astype(np.float32), frc=ring_correlation(even, odd, mask=how.mask), sizes=count.sum(axis=1)
-    )
+    even, odd = halves[:, 0].astype(np.float32), halves[:, 1].astype(np.float32)
+    frc = ring_correlation(even, odd, mask=how.mask)
+    return Averages(images=images.astype(np.float32), frc=frc, sizes=count.sum(axis=1))
 
 
 def squared_ctf_sums(imaging: Imaging, labels: Indices, poses: Poses, k: int, box_px: int) -> Float:

@@ -59,9 +59,7 @@ class Course:
 
     def kicked(self, iteration: int) -> bool:
         """Return whether an iteration, counted from 0 over all stages, tries discrete angles only."""
-        return (
-            self.kick_deg > 0 and iteration % KICK_PERIOD == 0 and iteration + 1 <= self.most_iterations - KICK_FREE
-        )
+        return self.kick_deg > 0 and iteration % KICK_PERIOD == 0 and iteration + 1 <= self.most_iterations - KICK_FREE
 
     def may_settle(self, iteration: int) -> bool:
         """Return whether a stage may be over after an iteration: neither it nor a later one is kicked."""

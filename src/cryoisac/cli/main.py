@@ -17,6 +17,8 @@ from cryoisac.errors import CryoisacError
 
 COMMANDS = {
     "isac": "Sort particle images into stable, homogeneous classes.",
+    "mra": "Align particles with references, and sort them by these.",
+    "rfa": "Align particles to their own average.",
     "simulate": "Make particle images whose classes and poses are known.",
     "substack": "Take the members of chosen classes, with their poses.",
     "order": "Put class averages into an order in which neighbours look alike.",

@@ -130,8 +130,13 @@ def ring_correlation(a: Images, b: Images, *, mask: Mask | None = None) -> RingC
     cross = _ring_sums(rings, (fa * fb.conj()).real)
     power = np.sqrt(_ring_sums(rings, np.abs(fa) ** 2) * _ring_sums(rings, np.abs(fb) ** 2))
     correlation = np.divide(cross, power, out=np.zeros_like(cross), where=power > 0)
-    count = np.rint(np.asarray(rings.sum(axis=1)).ravel()).astype(np.int64)
-    return RingCorrelation(frequency=np.arange(n // 2 + 1) / n, correlation=correlation, count=2 * count)
+    return RingCorrelation(frequency=np.arange(n // 2 + 1) / n, correlation=correlation, count=ring_counts(n))
+
+
+def ring_counts(box_px: int) -> npt.NDArray[np.int64]:
+    """Return the number of Fourier coefficients of square images in each ring of a ``RingCorrelation``."""
+    counts: npt.NDArray[np.int64] = 2 * np.rint(np.asarray(_frc_rings(box_px).sum(axis=1)).ravel()).astype(np.int64)
+    return counts
 
 
 def amplitude_profile(images: Images) -> Float:

@@ -52,9 +52,9 @@ def write_averages(
 
 
 def write_average_table(
-    path: Path, stack: str, sizes: npt.NDArray[np.int64], errors_px: npt.NDArray[np.float64]
+    path: Path, stack: str, sizes: npt.NDArray[np.int64], **further: npt.NDArray[np.float64]
 ) -> None:
-    """Write a STAR table of the class averages: image, class, share of the members, members, pixel error.
+    """Write a STAR table of the class averages: image, class, share of the members, members, and what else is known.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def write_average_table(
         Name of the stack of averages.
     sizes : ndarray, shape (k,)
         Members of each class.
-    errors_px : ndarray, shape (k,)
-        Root-mean-square pixel error of each class, in working pixels.
+    **further : ndarray, shape (k,)
+        Further columns by name, such as ``cryoisacPixelError``.
     """
     k = len(sizes)
     table = Table({})
@@ -74,7 +74,7 @@ def write_average_table(
         "rlnClassNumber": np.arange(1, k + 1),
         "rlnClassDistribution": sizes / max(int(sizes.sum()), 1),
         "rlnNrOfSignificantSamples": sizes,
-        "cryoisacPixelError": errors_px,
+        **further,
     }.items():
         table = table.with_column(name, cells)
     metadata = Metadata(table, particles_block="model_classes")

@@ -40,7 +40,7 @@ def write_report(run_dir: Path, record: dict[str, Any] | None = None) -> Path:
 def render(run: FinishedRun) -> str:
     """Return the page of a finished run."""
     parts = (
-        origin.warnings,
+        lambda run: origin.warnings(run.record),
         accounts.headline,
         sheet.averages,
         accounts.fates,
@@ -53,13 +53,13 @@ def render(run: FinishedRun) -> str:
         origin.provenance,
     )
     name = escape(origin.input_name(run))
-    return Template(_asset("page.html")).substitute(
+    return Template(asset("page.html")).substitute(
         title=f"{name} – class averages",
         heading=name,
         version=escape(run.record["version"]),
         summary=escape(_summary(run)),
-        style=_asset("page.css"),
-        script=_asset("page.js"),
+        style=asset("page.css"),
+        script=asset("page.js"),
         sections="\n".join(filter(None, (part(run) for part in parts))),
     )
 
@@ -80,5 +80,6 @@ def _summary(run: FinishedRun) -> str:
     )
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file of which a page is made."""
     return (files("cryoisac.report") / name).read_text(encoding="utf-8")

@@ -1,12 +1,13 @@
 """Where a result comes from: settings, input, versions, files, warnings."""
 
+from collections.abc import Collection, Mapping
 from html import escape
 from pathlib import PureWindowsPath
 from typing import Any
 
 from cryoisac.report.finished import FinishedRun
 from cryoisac.report.markup import section, shown, table
-from cryoisac.settings import Described, Isac, describe
+from cryoisac.settings import Described, Isac, Settings, describe
 
 FILES = {  # what people and programs go on with
     "class_averages.mrcs": "class averages, class after class",
@@ -20,9 +21,9 @@ FILES = {  # what people and programs go on with
 }
 
 
-def warnings(run: FinishedRun) -> str:
-    """Return the warnings of a run, or nothing."""
-    items = "".join(f"<li>{escape(w)}</li>" for w in run.record.get("warnings", ()))
+def warnings(record: Mapping[str, Any]) -> str:
+    """Return the warnings that a record holds, or nothing."""
+    items = "".join(f"<li>{escape(w)}</li>" for w in record.get("warnings", ()))
     return f'<aside class="warnings"><h2>Warnings</h2><ul>{items}</ul></aside>' if items else ""
 
 
@@ -33,10 +34,15 @@ def input_name(run: FinishedRun) -> str:
 
 
 def settings(run: FinishedRun) -> str:
-    """Return all settings: meaning, value, and where the value comes from."""
-    described = {d.name: d for d in describe(Isac)}
-    values, found = run.record["settings"], run.record["automatic"]
-    methods = ("", values["method"])
+    """Return all settings of a classification."""
+    return setting_table(Isac, run.record)
+
+
+def setting_table(kind: type[Settings], record: Mapping[str, Any]) -> str:
+    """Return all settings of a kind: meaning, value, and where the value comes from."""
+    described = {d.name: d for d in describe(kind)}
+    values, found = record["settings"], record["automatic"]
+    methods = ("", values.get("method", ""))
     shown_here = [name for name, d in described.items() if name in values and d.method in methods]
     rows = [_setting(described[name], values[name], found.get(name)) for name in shown_here]
     note = '<p class="faint">An asterisk marks settings that differ from their defaults.</p>'
@@ -73,15 +79,25 @@ def provenance(run: FinishedRun) -> str:
         "Working images": f"{working}, {derived['shrink_ratio']:.4g} times the size of the input images",
         "Fingerprint (SHA-256)": given["sha256"],
     }
+    return fact_list(facts)
+
+
+def fact_list(facts: Mapping[str, Any]) -> str:
+    """Return named facts on input and version."""
     cells = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(text))}</dd>" for name, text in facts.items())
     return section("Input and version", f'<dl class="facts">{cells}</dl>')
 
 
 def files(run: FinishedRun) -> str:
     """Return what the run directory holds to go on with."""
+    return file_table(FILES, run.files)
+
+
+def file_table(known: Mapping[str, str], present: Collection[str]) -> str:
+    """Return those of the known files that are present, and what they hold."""
     rows = [
         f'<tr><th scope="row"><code>{name}</code></th><td>{what}</td></tr>'
-        for name, what in FILES.items()
-        if name in run.files or name == "run.json"
+        for name, what in known.items()
+        if name in present or name == "run.json"
     ]
     return section("Files to go on with", table(("File", "What it holds"), rows))

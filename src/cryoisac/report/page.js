@@ -27,7 +27,7 @@ if (sheet) {
     if (choice.checked) sortBy(choice.value);
   });
   const size = document.getElementById("tile-size");
-  size.addEventListener("input", () => page.style.setProperty("--tile", size.value + "px"));
+  size?.addEventListener("input", () => page.style.setProperty("--tile", size.value + "px"));
   sheet.addEventListener("click", (event) => {
     const tile = event.target.closest("li");
     if (tile) enlarge(tile);

@@ -21,27 +21,32 @@ def check_particles(particles: Particles, settings: Isac) -> None:
     search that has a step.
     """
     _check_search(settings)
+    check_images(particles, ctf=settings.ctf)
+    if settings.img_per_grp is not None:
+        check_enough(particles.path, len(particles), settings.img_per_grp)
+
+
+def check_images(particles: Particles, *, ctf: bool) -> None:
+    """Raise ``DataError`` unless images are square and of one pixel size, and their CTF is known where it is needed."""
     h, w = particles.box_px
     if h != w:
         raise DataError(particles.path, f"images are {w} x {h} px; particles must be cut out as squares")
     if len(particles) == 0:
         raise DataError(particles.path, "has no particles")
-    if settings.ctf and particles.ctf is None:
+    if ctf and particles.ctf is None:
         missing = ", ".join(particles.ctf_missing) or "CTF parameters"
         raise DataError(particles.path, f"--ctf needs {missing}; add them, or run without --ctf")
-    if settings.ctf and particles.ctf is not None:
+    if ctf and particles.ctf is not None:
         _check_ctf(particles.path, particles.ctf)
         _check_uncorrected(particles)
     sizes = particles.pixel_size_A
-    if settings.ctf and sizes is None:
+    if ctf and sizes is None:
         raise DataError(particles.path, "--ctf needs the pixel size; add rlnImagePixelSize, or run without --ctf")
     if sizes is not None and np.ptp(sizes) > 1e-3 * sizes.min():
         raise DataError(
             particles.path,
             f"pixel sizes differ ({sizes.min():g} to {sizes.max():g} Å); rescale the particles to one pixel size",
         )
-    if settings.img_per_grp is not None:
-        check_enough(particles.path, len(particles), settings.img_per_grp)
 
 
 def _check_search(settings: Isac) -> None:

@@ -14,7 +14,7 @@ from cryoisac import __version__
 from cryoisac.errors import RunError
 from cryoisac.io.atomic import write_whole
 from cryoisac.io.registry import listing_of
-from cryoisac.settings import Isac, describe
+from cryoisac.settings import Settings, describe
 
 HASHED_BYTES = 1 << 25
 PARTIAL = ".*.partial"
@@ -86,6 +86,11 @@ class RunDirectory:
     def result(self) -> Path:
         """What the likelihood method came to, once it has ended."""
         return self.states / "result.npz"
+
+    @property
+    def alignment(self) -> Path:
+        """Checkpoint of a multireference or reference-free alignment."""
+        return self.states / "alignment.npz"
 
     def main_end(self, main: int) -> Path:
         """Checkpoint at the end of a main iteration."""
@@ -180,7 +185,7 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def check_same(directory: RunDirectory, record: dict[str, Any], settings: Isac, sha256: str) -> None:
+def check_same(directory: RunDirectory, record: dict[str, Any], settings: Settings, sha256: str) -> None:
     """Raise ``RunError`` unless an existing run has these settings and this input.
 
     The message names each setting that differs, and its value then and now.
@@ -191,9 +196,12 @@ def check_same(directory: RunDirectory, record: dict[str, Any], settings: Isac, 
             f"was made by cryoisac {record.get('version')}, this is {__version__}; choose another directory",
         )
     now = asdict(settings)
+    command = record.get("command", Settings.command)
+    if command != settings.command:
+        raise RunError(directory.path, f"holds a run of cryoisac {command}; choose another directory")
     differing = [
         f"{d.flag} (then {shown(record['given'].get(d.name))}, now {shown(now[d.name])})"
-        for d in describe(Isac)
+        for d in describe(type(settings))
         if record["given"].get(d.name) != now[d.name]
     ]
     if differing:

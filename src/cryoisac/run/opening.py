@@ -22,10 +22,10 @@ from cryoisac.run.likelihood_needs import seconds
 from cryoisac.run.plan import Plan, make_plan
 from cryoisac.run.progress import Progress
 from cryoisac.run.ring_stack import remove_rings
-from cryoisac.run.room import check_room, size
+from cryoisac.run.room import check_room, size, span
 from cryoisac.run.stacks import Marks, check_unchanged, marks_of
 from cryoisac.run.working_stack import unusable
-from cryoisac.settings import Isac
+from cryoisac.settings import Isac, Settings
 
 NO_CALL = Call()
 
@@ -90,7 +90,7 @@ class Run:
         return NativeEngine(images, threads=self.threads, mode=self.plan.settings.search)
 
 
-def finished_before(directory: RunDirectory, path: Path, settings: Isac) -> dict[str, Any] | None:
+def finished_before(directory: RunDirectory, path: Path, settings: Settings) -> dict[str, Any] | None:
     """Return the record of a run that ended already, after checking that it is the run that is asked for."""
     record = directory.read_record()
     if record is None:
@@ -127,18 +127,8 @@ def plan_run(
     """
     particles = read_particles(path)
     check_particles(particles, settings)
-    marks = marks_of(particles.stacks)
     before = directory.read_record()
-    scan = None if before is None else checkpoint.load(directory.scan, Scan)
-    if scan is None:
-        scan = Scan(bad=unusable(particles, threads, progress), marks=marks)
-    check_unchanged(directory.path, particles.stacks, scan.marks, marks)
-    if len(scan.bad) and settings.on_bad_image == "stop":
-        raise DataError(
-            f"{path}: image {scan.bad[0] + 1} ({particles.name_of(int(scan.bad[0]))})",
-            f"has constant or non-finite pixels, as {len(scan.bad)} of {len(particles)} images do; "
-            "remove them, or give --on-bad-image skip",
-        )
+    scan = scanned(directory, particles, settings.on_bad_image, threads=threads, progress=progress)
     usable = np.setdiff1d(np.arange(len(particles)), scan.bad)
     plan = make_plan(particles, usable, settings, threads=threads)
     if before is None:
@@ -156,6 +146,45 @@ def plan_run(
         comm=Serial(),
         call=call,
     )
+
+
+def scanned(
+    directory: RunDirectory, particles: Particles, on_bad_image: str, *, threads: int, progress: Progress
+) -> Scan:
+    """Return which images can be used: as found before, where the run had begun, or by looking at all of them.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+        Where the run lies, or will.
+    particles : Particles
+        The input.
+    on_bad_image : str
+        ``"stop"`` or ``"skip"``.
+    threads : int
+        Threads that look.
+    progress : Progress
+        Told of each block.
+
+    Raises
+    ------
+    DataError
+        If an image cannot be used, and that is to stop the run.
+    RunError
+        If the image files have changed since the run began.
+    """
+    marks = marks_of(particles.stacks)
+    scan = None if directory.read_record() is None else checkpoint.load(directory.scan, Scan)
+    if scan is None:
+        scan = Scan(bad=unusable(particles, threads, progress), marks=marks)
+    check_unchanged(directory.path, particles.stacks, scan.marks, marks)
+    if len(scan.bad) and on_bad_image == "stop":
+        raise DataError(
+            f"{particles.path}: image {scan.bad[0] + 1} ({particles.name_of(int(scan.bad[0]))})",
+            f"has constant or non-finite pixels, as {len(scan.bad)} of {len(particles)} images do; "
+            "remove them, or give --on-bad-image skip",
+        )
+    return scan
 
 
 def begin(run: Run) -> None:
@@ -194,16 +223,9 @@ def _time(run: Run) -> str:
     plan, s = run.plan, run.plan.settings
     if s.method == "isac2":
         least = seconds_a_round(plan.images, plan.classes, plan.geometry.target_box_px, s, run.make_engine)
-        return f"about {_span(2 * least)} to {_span(s.init_iter * least)} for the first generation"
+        return f"about {span(2 * least)} to {span(s.init_iter * least)} for the first generation"
     least, most = seconds(plan.images, plan.classes, plan.geometry, s, run.threads)
-    return f"about {_span(least)} to {_span(most)}"
-
-
-def _span(seconds: float) -> str:
-    for unit, length in (("h", 3600.0), ("min", 60.0)):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 1):.0f} s"
+    return f"about {span(least)} to {span(most)}"
 
 
 def _record(

@@ -8,15 +8,16 @@ from pathlib import Path
 
 from cryoisac.errors import SettingError
 
+SMALLER = "use fewer particles, or a smaller --target-radius and --target-nx"
 
-def check_room(memory_bytes: int, disk_bytes: int, directory: Path) -> None:
-    """Raise ``SettingError`` where memory or disk cannot hold a run that needs so many bytes."""
+
+def check_room(memory_bytes: int, disk_bytes: int, directory: Path, *, advice: str = SMALLER) -> None:
+    """Raise ``SettingError``, advising on memory, where memory or disk cannot hold a run that needs so many bytes."""
     memory = available_memory_bytes()
     if memory is not None and memory_bytes > memory:
         raise SettingError(
             "memory",
-            f"the run needs {size(memory_bytes)}, and {size(memory)} are free; use fewer particles, "
-            "or a smaller --target-radius and --target-nx",
+            f"the run needs {size(memory_bytes)}, and {size(memory)} are free; {advice}",
         )
     home = next(p for p in (directory, *directory.resolve().parents) if p.exists())
     free = shutil.disk_usage(home).free
@@ -59,3 +60,11 @@ def seconds_of(work: Callable[[], object], repeats: int = 1) -> float:
         work()
         taken.append(time.perf_counter() - begin)
     return min(taken)
+
+
+def span(seconds: float) -> str:
+    """Return a time in seconds as a person would say it."""
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 1):.0f} s"

@@ -1,0 +1,67 @@
+"""``cryoisac mra``: multireference alignment."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cryoisac.alignment_settings import Multireference
+from cryoisac.cli.options import SettingOption, from_options, settings_options
+
+
+@click.command("mra")
+@click.argument("particles", type=click.Path(path_type=Path))
+@click.argument("references", metavar="REFERENCES")
+@click.argument("directory", metavar="OUT", type=click.Path(path_type=Path, file_okay=False))
+@settings_options(Multireference)
+@click.option(
+    "--threads",
+    cls=SettingOption,
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=None,
+    help="Number of threads; the result does not depend on it.  [1 or more; default: all cores]",
+)
+def command(particles: Path, references: str, directory: Path, threads: int | None, **options: Any) -> None:
+    """Sort PARTICLES by the references that they resemble, and average them, again and again.
+
+    PARTICLES is a STAR file, an MRC or an HDF stack; REFERENCES a stack of images of the same size, or a number: so
+    many particles are drawn at random. OUT is made; the same command continues an alignment that was interrupted.
+    """
+    play(particles, directory, from_options(Multireference, options), references=chosen(references), threads=threads)
+
+
+def chosen(references: str) -> Path | int:
+    """Return what ``REFERENCES`` names: a number of references, or a file."""
+    if references.isdecimal() and not Path(references).exists():
+        number = int(references)
+        if number < 1:
+            raise click.BadParameter("0 references sort nothing; give a stack of references, or a number from 1")
+        return number
+    return Path(references)
+
+
+def play(
+    particles: Path, directory: Path, settings: Any, *, references: Path | int | None, threads: int | None
+) -> None:
+    """Play an alignment and show it on the terminal."""
+    from cryoisac.alignment_workflow import run_alignment
+    from cryoisac.cli.progress import shown_on
+
+    with shown_on(sys.stdout) as progress:
+        try:
+            outcome = run_alignment(
+                particles, directory, settings, references=references, threads=threads, progress=progress
+            )
+        except KeyboardInterrupt:
+            progress.note("Stopped; the same command continues this alignment.")
+            raise
+        record = outcome.record
+        progress.note(
+            "This alignment has finished; nothing was changed." if outcome.already else record["stopped_because"]
+        )
+        sizes = [one["members"] for one in record["classes"]]
+        if len(sizes) > 1:
+            progress.note(f"{len(sizes)} classes of {min(sizes)} to {max(sizes)} particles")
+        progress.note(f"Report: {outcome.report}")
