@@ -75,13 +75,20 @@ class Alignment(Settings):
     stop_share: Annotated[
         float,
         Setting(
-            "A stage ends when fewer than this share of the images change class or mirror, and ...",
+            "A stage ends when fewer than this share of the images change class or mirror, and stop_error holds.",
             at_least=0,
             at_most=1,
         ),
     ] = 0.01
     stop_error: Annotated[
-        float, Setting("... the mean pixel error of the others is at most this.", "px", at_least=0, at_most=100)
+        float,
+        Setting(
+            "A stage ends when the mean pixel error of images from one iteration to the next is at most this, and "
+            "stop_share holds.",
+            "px",
+            at_least=0,
+            at_most=100,
+        ),
     ] = 0.1
     rand_seed: Annotated[int, Setting("Seed of all random numbers.", at_least=0, at_most=2**32 - 1)] = 1000
     search: Annotated[

@@ -175,7 +175,7 @@ def publish(run: Run, result: Result) -> dict[str, Any]:
     ordering = order_classes(run, result.averages)
 
     write_averages(path / "class_averages", result.averages, ledger, pixel_size_A, np.arange(len(result.averages)))
-    write_average_table(path / "class_averages.star", "class_averages.mrcs", sizes, cryoisacPixelError=errors_px)
+    write_average_table(path / "class_averages.star", "class_averages.mrcs", sizes, {"cryoisacPixelError": errors_px})
     if ordering is not None:
         turned = ordered(result.averages, ordering)
         write_averages(path / "ordered_class_averages", turned, ledger, pixel_size_A, ordering.order)

@@ -1,4 +1,4 @@
-"""Averages of classes and of their halves, plain or by Wiener's filter: what each iteration of an alignment ends with."""
+"""Averages of classes and of their halves, plain or by Wiener's filter: what ends each iteration of an alignment."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cryoisac.alignment_settings import Multireference
+from cryoisac.alignment_settings import Multireference, ReferenceFree
 from cryoisac.cli.options import SettingOption, from_options, settings_options
 
 
@@ -43,9 +43,28 @@ def chosen(references: str) -> Path | int:
 
 
 def play(
-    particles: Path, directory: Path, settings: Any, *, references: Path | int | None, threads: int | None
+    particles: Path,
+    directory: Path,
+    settings: Multireference | ReferenceFree,
+    *,
+    references: Path | int | None,
+    threads: int | None,
 ) -> None:
-    """Play an alignment and show it on the terminal."""
+    """Play an alignment and show it on the terminal.
+
+    Parameters
+    ----------
+    particles : Path
+        The particles.
+    directory : Path
+        Where the alignment lies, or will.
+    settings : Multireference or ReferenceFree
+        The settings.
+    references : Path, int or None
+        File of references, how many to draw, or none.
+    threads : int or None
+        Threads to use.
+    """
     from cryoisac.alignment_workflow import run_alignment
     from cryoisac.cli.progress import shown_on
 

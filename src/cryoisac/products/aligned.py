@@ -76,7 +76,9 @@ def write_classes(path: Path, particles: Particles, ledger: Ledger, averages: Im
     sizes = np.bincount(ledger.label[ledger.label >= 0], minlength=len(averages))
     write_averages(path / "class_averages", averages, ledger, pixel_size_A, np.arange(len(averages)))
     resolution_A = (pixel_size_A or 1.0) / resolution_frequency(frc)
-    write_average_table(path / "class_averages.star", "class_averages.mrcs", sizes, rlnEstimatedResolution=resolution_A)
+    write_average_table(
+        path / "class_averages.star", "class_averages.mrcs", sizes, {"rlnEstimatedResolution": resolution_A}
+    )
     write_classified(path / "classified.star", particles, ledger, ledger.poses)
     write_ledger(path / "ledger.csv", particles, ledger)
     placed = np.where(ledger.label >= 0, ledger.label, -1)

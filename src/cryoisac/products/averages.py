@@ -1,5 +1,6 @@
 """Class averages as files: MRC and HDF stacks, and a STAR table of them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def write_averages(
 
 
 def write_average_table(
-    path: Path, stack: str, sizes: npt.NDArray[np.int64], **further: npt.NDArray[np.float64]
+    path: Path, stack: str, sizes: npt.NDArray[np.int64], further: Mapping[str, npt.NDArray[np.float64]]
 ) -> None:
     """Write a STAR table of the class averages: image, class, share of the members, members, and what else is known.
 
@@ -64,7 +65,7 @@ def write_average_table(
         Name of the stack of averages.
     sizes : ndarray, shape (k,)
         Members of each class.
-    **further : ndarray, shape (k,)
+    further : mapping of str to ndarray, shape (k,)
         Further columns by name, such as ``cryoisacPixelError``.
     """
     k = len(sizes)

@@ -161,8 +161,8 @@ def _sheet(run: FinishedAlignment) -> str:
         text = f"<b>{one['class']}</b> <span>· {one['members']:,}</span> <span>· {length}</span>"
         tiles.append(_tile(gray[c], caption, text, order=c, members=one["members"], curve=one["frc"]))
     note = (
-        f"Each box is {width} wide; the contrast of each average is stretched by itself. Under an average: class, members, "
-        "and how fine the detail is to which its two halves agree (Fourier ring correlation above 0.5), with the curve."
+        f"Each box is {width} wide; the contrast of each average is stretched by itself. Under an average: its Fourier "
+        "ring correlation, class, members, and how fine the detail is to which its halves agree (above 0.5)."
     )
     return section("Class averages", f'<p class="faint">{note}</p>', f'<ul class="sheet">{"".join(tiles)}</ul>')
 
@@ -250,8 +250,8 @@ def _reseeded(run: FinishedAlignment) -> str:
     if not rows:
         return ""
     note = (
-        "<p>A class with too few members was dissolved: they joined the classes that fit them best besides, and the class "
-        "took over the half of the largest class that fitted it worse.</p>"
+        "<p>A class with too few members was dissolved: they joined the classes that fit them best besides, and the "
+        "class took over the half of the largest class that fitted it worse.</p>"
     )
     head = ("Iteration", "Class#", "Members that left#", "Filled from class#", "Members taken#")
     return section("Classes filled anew", note, table(head, rows))

@@ -51,10 +51,9 @@ def curves(
     parts += _level_lines(up, step, unit)
     parts += _places(across, x)
     if mark is not None:
-        parts.append(f'<path class="mark" d="M{LEFT} {up(mark[1])}H{WIDTH - RIGHT}"/>')
-        parts.append(
-            f'<text class="marked" x="{WIDTH - RIGHT}" y="{up(mark[1]) - 4:.1f}" text-anchor="end">{escape(mark[0])}</text>'
-        )
+        level, end = up(mark[1]), WIDTH - RIGHT
+        parts.append(f'<path class="mark" d="M{LEFT} {level}H{end}"/>')
+        parts.append(f'<text class="marked" x="{end}" y="{level}" dy="-4" text-anchor="end">{escape(mark[0])}</text>')
     for number, (name, values) in enumerate(series):
         parts += _curve(
             number, name, [(a, v) for a, v in zip(x, values, strict=True) if v is not None], across, up, unit

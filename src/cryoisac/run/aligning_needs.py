@@ -18,7 +18,24 @@ OVERHEAD_BYTES = 1 << 28  # of Python, and of blocks of images under way
 
 
 def memory_bytes(n: int, k: int, box_px: int, course: Course, settings: Alignment) -> int:
-    """Return the most memory taken at once: images, scores, class sums of both halves, and what the engine needs."""
+    """Return the most memory taken at once: images, scores, class sums of both halves, and what the engine needs.
+
+    Parameters
+    ----------
+    n, k : int
+        Images and references.
+    box_px : int
+        Side of the images.
+    course : Course
+        Stages and rings.
+    settings : Alignment
+        Say which search is made.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
     pixels, scores, classes = 4 * n * box_px**2, 3 * 4 * n * k, 6 * 2 * 8 * k * box_px**2
     probe = NativeEngine(np.zeros((1, box_px, box_px), dtype=np.float32), mode=settings.search)
     stages = range(len(course.stages))
