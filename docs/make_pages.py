@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryoisac import conventions
+from cryoisac.alignment_settings import Multireference, ReferenceFree
 from cryoisac.explore.settings import Explore
 from cryoisac.settings import Described, Isac, Order, Setting, Settings, Simulation, Substack, describe
 
@@ -11,9 +12,9 @@ NOT_IN_ORIGINAL = ("method", "max_shift", "starts", "sizes", "search", "parity",
 
 SETTINGS = """# Settings
 
-Every option of `cryoisac isac`, `cryoisac substack`, `cryoisac order`, `cryoisac explore` and `cryoisac simulate`. This
-page is made from `src/cryoisac/settings.py` and `src/cryoisac/explore/settings.py`, where each setting is declared
-once; do not edit it by hand.
+Every option of `cryoisac isac`, `cryoisac mra`, `cryoisac rfa`, `cryoisac substack`, `cryoisac order`,
+`cryoisac explore` and `cryoisac simulate`. This page is made from `settings.py`, `alignment_settings.py` and
+`explore/settings.py` in `src/cryoisac`, where each setting is declared once; do not edit it by hand.
 
 A flag may be written with hyphens or underscores (`--img-per-grp`, `--img_per_grp`), and in lower case
 (`--FL`, `--fl`). A *working pixel* is a pixel of the working images, to which the particles are shrunk:
@@ -36,6 +37,20 @@ Two options are no part of the result:
 | `--threads N` | Threads to use; the result does not depend on it. All cores by default. |
 
 What became of the original's other options is told in [parity.md](parity.md).
+
+## cryoisac mra
+
+    cryoisac mra PARTICLES REFERENCES OUT [options]
+
+{mra}
+
+## cryoisac rfa
+
+    cryoisac rfa PARTICLES OUT [options]
+
+{rfa}
+
+Both take `--threads N` too; what they do is told in [alignment.md](alignment.md).
 
 ## cryoisac substack
 
@@ -112,13 +127,20 @@ What this means for RELION is spelled out in [files.md](files.md#the-pose-in-rel
 def pages() -> dict[str, str]:
     """Return the text of each page that is made, by its name."""
     isac = "\n".join(_table(Isac, original=True))
+    mra, rfa = ("\n".join(_table(kind, original=False)) for kind in (Multireference, ReferenceFree))
     substack = "\n".join(_table(Substack, original=False))
     order = "\n".join(_table(Order, original=False))
     explore = "\n".join(_table(Explore, original=False))
     simulation = "\n".join(_table(Simulation, original=False))
     return {
         "settings.md": SETTINGS.format(
-            isac=isac, substack=substack, order=order, explore=explore, simulation=simulation
+            isac=isac,
+            mra=mra,
+            rfa=rfa,
+            substack=substack,
+            order=order,
+            explore=explore,
+            simulation=simulation,
         ),
         "conventions.md": CONVENTIONS.format(rows="\n".join(_sentences(conventions.__doc__ or ""))),
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from cryoisac.alignment_settings import Multireference, ReferenceFree
 from cryoisac.cli import sphire
 from cryoisac.cli.main import COMMANDS, group
 from cryoisac.cli.options import from_options
@@ -22,7 +23,9 @@ PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"
 SETTINGS_OF: dict[str, type[Settings]] = {
     "explore": Explore,
     "isac": Isac,
+    "mra": Multireference,
     "order": Order,
+    "rfa": ReferenceFree,
     "simulate": Simulation,
     "substack": Substack,
 }
