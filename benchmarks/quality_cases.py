@@ -70,6 +70,16 @@ def _uniform(views: int, each: int, members: int) -> Case:
     )
 
 
+def _filament(snr: str) -> Case:
+    return Case(
+        title=f"Filament, 12 azimuths × 80, SNR {snr}",
+        simulate=("--filament", "--views", "12", "--per-view", "80", "--snr", snr, *LIKE_DATA),
+        isac=("--ctf", "--img-per-grp", "80", "--radius", "30"),
+        columns=VIEWS,
+        densities=(),
+    )
+
+
 CASES: dict[str, Case] = {
     "easy": Case(
         title="70S, 10 views × 60, 64 px, SNR 0.3, no CTF",
@@ -99,10 +109,16 @@ CASES: dict[str, Case] = {
         columns=("molecules", "views", "purity", "pixel"),
         densities=(*RIBOSOME, *GROEL, *SPIKE, *MAP_SIZE),
     ),
-    "filament": Case(
-        title="Filament, 12 azimuths × 80, SNR 0.1",
-        simulate=("--filament", "--views", "12", "--per-view", "80", "--snr", "0.1", *LIKE_DATA),
-        isac=("--ctf", "--img-per-grp", "80", "--radius", "30"),
+    "filament": _filament("0.1"),
+    "filament-noisy": _filament("0.05"),
+    "filament-faint": _filament("0.02"),
+    "plate": Case(
+        title="Phase plate: made-up molecule, 10 views × 60, 64 px, coloured noise, SNR 0.1",
+        simulate=(
+            *("--views", "10", "--per-view", "60", "--box", "64", "--snr", "0.1", "--max-shift", "2"),
+            *("--ctf", "--phase-shift", "90", "--defocus-min", "0.5", "--defocus-max", "1", "--noise", "coloured"),
+        ),
+        isac=("--img-per-grp", "60"),
         columns=VIEWS,
         densities=(),
     ),

@@ -118,6 +118,7 @@ def test_choices_are_closed(settings: type[Settings], d: Described) -> None:
         (Explore, {"embedding": "none", "neighbours": 31}, "--neighbours"),
         (Explore, {"target_radius": 12}, "--rank"),
         (Explore, {"rank": 7}, "--n-components"),
+        (Simulation, {"phase_shift": 90.0}, "--phase-shift"),
     ],
 )
 def test_settings_that_disagree_are_refused(settings: type[Settings], given: dict[str, Any], flag: str) -> None:
@@ -144,6 +145,9 @@ def test_settings_that_disagree_are_refused(settings: type[Settings], given: dic
         (Explore, {"embedding": "umap", "neighbours": 31}),
         (Explore, {"target_radius": 13}),
         (Explore, {"rank": 7, "n_components": 49}),
+        (Simulation, {"ctf": True, "phase_shift": 180.0}),
+        (Isac, {"method": "isac2", "filament_width": 20.0, "filament_mask_ignore": True}),
+        (Isac, {"filament_width": 20.0}),
     ],
 )
 def test_settings_that_just_agree_are_taken(settings: type[Settings], given: dict[str, Any]) -> None:
@@ -166,6 +170,14 @@ def test_settings_of_the_other_method_are_refused(name: str, method: str) -> Non
     with pytest.raises(SettingError, match=rf"^{d.flag}: belongs to --method {belongs}; "):
         Isac(method=method, **{name: value})
     assert Isac(method=method, **{name: d.default}).method == method
+
+
+def test_settings_that_need_or_exclude_another_are_refused() -> None:
+    """Definition: a phase plate's images are flipped once, and a bar is ignored only where there is one."""
+    with pytest.raises(SettingError, match="leave out one of --CTF and --VPP"):
+        Isac(method="isac2", ctf=True, vpp=True)
+    with pytest.raises(SettingError, match=r"^--filament-mask-ignore: needs --filament-width"):
+        Isac(method="isac2", filament_mask_ignore=True)
 
 
 def test_the_advice_for_a_radius_that_does_not_fit_is_right() -> None:

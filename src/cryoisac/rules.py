@@ -21,6 +21,10 @@ class Rules:
         For pre-alignment, phases are flipped on the shrunk images.
     quadratic_shift : bool
         Images are shifted by quadratic interpolation before they are shrunk for the working stack.
+    whiten_only : bool
+        Images of a phase plate are whitened, but their phases not flipped.
+    shift_along_filaments : bool
+        Pre-alignment moves segments along their filament as well as across it.
     stretched_frequencies : bool
         Ring k of the correlation of two averages of odd side n has the frequency k / (n - 1) instead of k / n.
     fixed_first_references : bool
@@ -48,6 +52,8 @@ class Rules:
     sinc_about_corner: bool = False
     flip_after_shrinking: bool = False
     quadratic_shift: bool = False
+    whiten_only: bool = False
+    shift_along_filaments: bool = False
     stretched_frequencies: bool = False
     fixed_first_references: bool = False
     play_all_iterations: bool = False
@@ -66,6 +72,8 @@ SPHIRE = Rules(
     sinc_about_corner=True,
     flip_after_shrinking=True,
     quadratic_shift=True,
+    whiten_only=True,
+    shift_along_filaments=True,
     stretched_frequencies=True,
     fixed_first_references=True,
     play_all_iterations=True,

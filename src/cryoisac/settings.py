@@ -114,7 +114,7 @@ def check(d: Described, value: Any) -> None:
 LIKELIHOOD_ONLY = ("max_shift", "starts", "sizes")
 ISAC2_ONLY = (
     *("xr", "yr", "ts", "ir", "rs", "maxit", "dst", "FL", "FH", "FF", "init_iter", "iter_reali", "center_method"),
-    *("main_iter_limit", "delta_good", "search", "parity", "skip_prealignment"),
+    *("main_iter_limit", "delta_good", "search", "parity", "skip_prealignment", "vpp", "filament_mask_ignore"),
 )
 
 
@@ -158,6 +158,16 @@ class Isac(Settings):
     ] = None
     ctf: Annotated[
         bool, Setting("Account for the CTF: by its model, or with isac2 by phase flipping.", original="CTF")
+    ] = False
+    vpp: Annotated[
+        bool, Setting("Whiten images of a phase plate; flip phases too where particles have a CTF.", original="VPP")
+    ] = False
+    filament_width: Annotated[
+        float | None,
+        Setting("Width of filaments; masks become bars along them.", "px", at_least=1, automatic="no filaments"),
+    ] = None
+    filament_mask_ignore: Annotated[
+        bool, Setting("Measure segments of filaments under their bar, but do not mask them by it.")
     ] = False
     max_shift: Annotated[
         float | None,
@@ -266,6 +276,10 @@ class Isac(Settings):
                 raise SettingError(flag, f"belongs to --method {other}; leave it out, or add --method {other}")
         if self.search != "exact" and self.rules != NAMED["none"]:
             raise SettingError("--search", f"is {self.search}, which no original does; with --parity leave it out")
+        if self.ctf and self.vpp:
+            raise SettingError("--vpp", "flips phases itself; leave out one of --CTF and --VPP")
+        if self.filament_mask_ignore and self.filament_width is None:
+            raise SettingError("--filament-mask-ignore", "needs --filament-width, without which there is no such mask")
         if self.FH < self.FL:
             raise SettingError("--FH", f"is {self.FH:g}, below --FL {self.FL:g}; raise --FH or lower --FL")
         if self.ir > self.target_radius:
@@ -345,6 +359,9 @@ class Simulation(Settings):
     defocus_min: Annotated[float, Setting("Least defocus.", "µm", at_least=0)] = 1.0
     defocus_max: Annotated[float, Setting("Greatest defocus.", "µm", at_least=0)] = 2.5
     astigmatism: Annotated[float, Setting("Greatest astigmatism.", "µm", at_least=0)] = 0.05
+    phase_shift: Annotated[
+        float, Setting("Phase shift of a phase plate, part of the CTF.", "deg", at_least=0, at_most=180)
+    ] = 0.0
     noise: Annotated[
         str, Setting("Spectrum of the noise: white, or coloured as in micrographs.", choices=("white", "coloured"))
     ] = "white"
@@ -363,6 +380,8 @@ class Simulation(Settings):
             raise SettingError(
                 "--defocus-max", f"is {self.defocus_max:g} µm, below --defocus-min {self.defocus_min:g} µm"
             )
+        if self.phase_shift and not self.ctf:
+            raise SettingError("--phase-shift", f"is {self.phase_shift:g}°, part of the CTF; add --ctf")
         if 2 * self.max_shift >= self.box:
             raise SettingError("--max-shift", f"is {self.max_shift:g} px, beyond the edge of {self.box} px images")
         if self.distribution != "discrete" and (self.shares or self.filament):

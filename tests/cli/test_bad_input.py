@@ -384,6 +384,26 @@ SETTINGS = [
         ("--target-radius", "17"),
     ),
     Case(
+        "flipped twice",
+        good,
+        ("--vpp", "leave out one of --CTF and --VPP"),
+        ("--CTF", "--VPP"),
+        methods=("isac2",),
+    ),
+    Case(
+        "a phase plate by likelihood",
+        good,
+        ("--vpp", "belongs to --method isac2"),
+        ("--vpp",),
+        methods=("likelihood",),
+    ),
+    Case(
+        "filaments that lie no one knows how",
+        good,
+        ("--filament-width", "rlnAnglePsiPrior", "segment_angle", "leave out"),
+        ("--filament_width", "10"),
+    ),
+    Case(
         "filter the wrong way round",
         good,
         ("--FH", "below --FL 0.3", "raise --FH"),

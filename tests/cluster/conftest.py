@@ -12,11 +12,12 @@ from cryoisac.engine.likelihood import RingImages
 from cryoisac.engine.likelihood_native import NativeLikelihoodEngine
 from cryoisac.model.poses import Poses
 from cryoisac.ops.hartley import ring_transform, transform_rings
-from cryoisac.ops.whiten import EDGE_PX, mask_share, soft_disc
+from cryoisac.ops.whiten import EDGE_PX, Support, soft_disc
 from cryoisac.settings import Isac
 
 BOX, RADIUS, REACH = 34, 11.0, 1.5
 MASK = RADIUS + REACH
+SUPPORT = Support(box_px=BOX, radius_px=RADIUS, mask_radius_px=MASK)
 BLOBS, WIDTH_PX = 14, 1.6
 
 
@@ -66,11 +67,11 @@ def bench_of(images, settings):
         engine=NativeLikelihoodEngine(images, 1),
         make_engine=lambda held: NativeLikelihoodEngine(held, 1),
         settings=settings,
-        prior=estimate_prior(images, mask_share(MASK, BOX)),
+        prior=estimate_prior(images, SUPPORT.share),
         noise=np.ones(len(images.rings.radii)),
         radius_px=RADIUS,
         reach_px=REACH,
-        mask_radius_px=MASK,
+        support=SUPPORT,
         comm=Serial(),
         tick=lambda what: None,
     )

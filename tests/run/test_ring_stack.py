@@ -11,11 +11,11 @@ from cryoisac.io.mrc import MrcStack, read
 from cryoisac.io.mrc_write import write_mrc_stack
 from cryoisac.model.ctf import CtfParameters
 from cryoisac.ops.hartley import ring_power
-from cryoisac.ops.whiten import EDGE_PX, Whitening, mask_share
+from cryoisac.ops.whiten import EDGE_PX, Whitening
 from cryoisac.run import ring_stack
+from cryoisac.run.filaments import Filaments
 from cryoisac.run.progress import Silent
 from cryoisac.run.ring_stack import (
-    CLEARANCE_PX,
     FIRST_RING,
     LEAST_ROOM_PX,
     filled_box_px,
@@ -156,13 +156,7 @@ def test_rings_are_the_whitened_images(tmp_path: Path) -> None:
     assert np.flatnonzero(known.foreign).tolist() == [7]
     write_rings(tmp_path, MrcStack(tmp_path / "working.mrcs"), SIZES, known, job)
     found, kept = open_rings(tmp_path, SIZES), np.delete(np.arange(40), 7)
-    whitening = Whitening(
-        SIZES.rings,
-        known.noise,
-        box_px=BOX,
-        radius_px=SIZES.radius_px + CLEARANCE_PX,
-        mask_radius_px=SIZES.mask_radius_px,
-    )
+    whitening = Whitening(SIZES.rings, known.noise, SIZES.support)
     samples, ctf2 = whitening(images[kept], ctf[kept], 4.0)
     np.testing.assert_allclose(found.samples, samples, atol=1e-5 * np.abs(samples).max())
     np.testing.assert_allclose(found.ctf2, ctf2, rtol=1e-5)
@@ -174,7 +168,7 @@ def test_rings_of_noise_have_the_power_of_the_mask(tmp_path: Path) -> None:
     known, job = surveyed(tmp_path, particles(np.random.default_rng(6), 300, snr=0.0))
     write_rings(tmp_path, MrcStack(tmp_path / "working.mrcs"), SIZES, known, job)
     found = open_rings(tmp_path, SIZES)
-    power = ring_power(found.samples, SIZES.rings).mean(axis=0) / mask_share(SIZES.mask_radius_px, BOX)
+    power = ring_power(found.samples, SIZES.rings).mean(axis=0) / SIZES.support.share
     # 300 images of some 2 pi k / 3 coefficients: 0.03 on ring 4, and as much in the noise that they are divided by
     np.testing.assert_allclose(power[2:], 1, atol=0.12)
     assert (found.ctf2 == 1).all()
@@ -207,3 +201,44 @@ def test_files_come_and_go_whole(tmp_path: Path) -> None:
     remove_rings(tmp_path)
     assert not rings_are_there(tmp_path)
     remove_rings(tmp_path)
+
+
+def filaments(rng, n=N):
+    """Return white noise with a filament across each image, of contrast 3 and off its centre by a pixel at most."""
+    angle_deg, off_px = rng.uniform(-90, 90, n), rng.uniform(-1, 1, n)
+    y, x = np.mgrid[:BOX, :BOX] - BOX // 2
+    turn = np.deg2rad(angle_deg)[:, None, None]
+    away = np.sin(turn) * x + np.cos(turn) * y - off_px[:, None, None]
+    images = 3 * np.exp(-0.5 * (away / 1.5) ** 2) + rng.normal(size=(n, BOX, BOX))
+    return images.astype(np.float32), angle_deg
+
+
+def test_bars_keep_filaments_out_of_the_noise(tmp_path: Path) -> None:
+    """Known truth: noise is white beyond bars, while a disc takes the filament for noise; rings are what bars show."""
+    images, angle_deg = filaments(np.random.default_rng(9))
+    sizes = ring_geometry(GEOMETRY, 1.0, 7.0)
+    assert sizes.support.bar_px == pytest.approx(4.5)
+    job = replace(job_of(tmp_path, images), filaments=Filaments(width_px=7.0, angle_deg=angle_deg))
+    stack = MrcStack(tmp_path / "working.mrcs")
+    known, by_disc = survey(stack, sizes, job), survey(stack, ring_geometry(GEOMETRY, 1.0), job)
+    np.testing.assert_allclose(known.noise[1:], 1, atol=0.1)  # 200 images of some k coefficients: 0.04 on ring 3
+    assert by_disc.noise[0] > 1.3
+    write_rings(tmp_path, stack, sizes, known, job)
+    kept = np.flatnonzero(~known.foreign)
+    samples, _ = Whitening(sizes.rings, known.noise, sizes.support)(images[kept], None, 1.0, angle_deg[kept])
+    found = open_rings(tmp_path, sizes)
+    np.testing.assert_allclose(found.samples, samples, atol=1e-5 * np.abs(samples).max())
+
+
+def test_rings_of_noise_under_bars_have_their_power(tmp_path: Path) -> None:
+    """Known truth: without filaments every ring holds the share of unit noise that disc and bar let through."""
+    rng = np.random.default_rng(10)
+    images, sizes = rng.normal(size=(300, BOX, BOX)).astype(np.float32), ring_geometry(GEOMETRY, 1.0, 7.0)
+    bars = Filaments(width_px=7.0, angle_deg=rng.uniform(-90, 90, 300))
+    job, stack = replace(job_of(tmp_path, images), filaments=bars), MrcStack(tmp_path / "working.mrcs")
+    known = survey(stack, sizes, job)
+    write_rings(tmp_path, stack, sizes, known, job)
+    power = ring_power(open_rings(tmp_path, sizes).samples, sizes.rings).mean(axis=0) / sizes.support.share
+    # 300 images of some k coefficients: 0.03 on ring 4, and as much in the noise that they are divided by
+    np.testing.assert_allclose(power[2:], 1, atol=0.12)
+    assert sizes.support.share < 0.6 * SIZES.support.share

@@ -18,6 +18,7 @@ from cryoisac.model.poses import Poses, wrap
 from cryoisac.ops.masks import circle
 from cryoisac.rules import OURS, SPHIRE, Rules
 from cryoisac.run import working_stack
+from cryoisac.run.filaments import Filaments
 from cryoisac.run.progress import Silent
 from cryoisac.run.working_stack import Geometry, Preparation, unusable, working_pixels, write_shrunk, write_working
 
@@ -126,6 +127,24 @@ def test_working_images_of_the_original(golden: Any, tmp_path: Path, name: str) 
         found[rules] = MrcStack(tmp_path / "working.mrcs").read(np.arange(n))
     np.testing.assert_allclose(found[SPHIRE], wanted, atol=tolerance)
     assert np.abs(found[OURS] - wanted).max() > 10 * tolerance
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "radius", "masked"),
+    [("fil30_r36", 30, 36, True), ("fil30_r36_ignore", 30, 36, False), ("fil31_r44_pad", 31, 44, True)],
+)
+def test_filaments_of_the_original(
+    golden: Any, tmp_path: Path, name: str, width: int, radius: int, masked: bool
+) -> None:
+    """Independent program: flipped, shifted, shrunk; measured under bars, and masked by them or not."""
+    data = golden("normalise")
+    wanted = data[f"chain100_{name}_final"]
+    n = len(wanted)
+    job = given_to_sphire(data["chain100_in"][:n], data["chain100_ctf"][:n], radius, SPHIRE)
+    bars = Filaments(width_px=width, angle_deg=data["chain100_segment_angle"][:n], masked=masked)
+    write_working(tmp_path / "working.mrcs", replace(job, filaments=bars), data["chain100_shift"][:n, 1:3])
+    found = MrcStack(tmp_path / "working.mrcs").read(np.arange(n))
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize(("case", "ctf", "method"), [("ctf_centerm1", True, -1), ("noctf_center0", False, 0)])

@@ -1,6 +1,7 @@
 """A simulation's files: complete, reproducible, and without truth where a classification reads."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from cryoisac.io import star
+from cryoisac.ops.ctf import ctf_2d
 from cryoisac.settings import Simulation
 from cryoisac.simulate.density import procedural
 from cryoisac.simulate.files import simulate
@@ -91,3 +93,23 @@ def test_invariance_bytes(folder: Path, tmp_path: Path) -> None:
         assert (tmp_path / "b" / name).read_bytes() != (folder / name).read_bytes()
     assert "rlnDefocusU" not in (tmp_path / "b/particles.star").read_text()
     assert json.loads((folder / "simulation.json").read_text())["settings"]["seed"] == 4
+
+
+def test_known_truth_a_phase_plate_is_in_the_table_and_in_the_images(tmp_path: Path) -> None:
+    """Known truth: the shift is read back, and other than it only what the CTF does to the images is changed."""
+    seen = Simulation(views=2, per_view=3, box=32, snr=1e6, ctf=True, defocus_min=0.5, defocus_max=0.6, seed=4)
+    for name, shift_deg in (("plain", 0.0), ("plate", 90.0)):
+        simulate(tmp_path / name, dataclasses.replace(seen, phase_shift=shift_deg))
+    plain, plate = (star.read(tmp_path / name / "particles.star") for name in ("plain", "plate"))
+    assert plain.ctf is not None
+    assert plate.ctf is not None
+    assert plain.metadata is not None
+    assert "rlnPhaseShift" not in plain.metadata.particles
+    np.testing.assert_array_equal(plate.ctf.phase_shift_deg, 90)
+    np.testing.assert_array_equal(plate.ctf.defocus_um, plain.ctf.defocus_um)
+    images = [np.fft.rfft2(particles.read(np.arange(6))) for particles in (plain, plate)]
+    response = [ctf_2d(particles.ctf, 32, 5.0) for particles in (plain, plate) if particles.ctf is not None]
+    crossed = [images[0] * response[1], images[1] * response[0]]  # both are the projection times both CTFs
+    ratio = np.abs(crossed[0][:, 1:8, 1:8]).sum() / np.abs(crossed[1][:, 1:8, 1:8]).sum()
+    scaled = crossed[0] / ratio  # the SNR is that after the CTF
+    assert np.corrcoef(scaled.real.ravel(), crossed[1].real.ravel())[0, 1] > 0.999

@@ -20,7 +20,6 @@ from cryoisac.model.ledger import AMBIGUOUS, JUNK_NOISE, JUNK_PAIR, MEMBER, SMAL
 from cryoisac.ops.hartley import ring_power, ring_transform
 from cryoisac.ops.outliers import deviations
 from cryoisac.ops.polar import Float
-from cryoisac.ops.whiten import soft_disc
 from cryoisac.streams import stream
 
 NOISE_IMAGES = 512
@@ -31,11 +30,14 @@ REPEATS_AGREED = 0.5  # of the repeated alignments of its class must give a memb
 
 
 def noise_images(bench: LikelihoodBench) -> RingImages:
-    """Return images of nothing but noise, masked like the others and with the CTFs of some of them."""
+    """Return images of nothing but noise, masked like the others and with the CTFs of some of them.
+
+    Bars all lie along x: noise looks the same from every side.
+    """
     images = bench.engine.images
     draw = stream(bench.settings.rand_seed, "noise images")
     white = draw.normal(size=(NOISE_IMAGES, images.box_px, images.box_px)).astype(np.float32)
-    white *= soft_disc(bench.mask_radius_px, images.box_px).astype(np.float32)
+    white *= bench.support.mask(0.0)
     ctf2 = images.ctf2[draw.integers(0, len(images), NOISE_IMAGES)]
     samples = ring_transform(white, images.rings) * np.repeat(np.sqrt(ctf2), images.rings.lengths, axis=1)
     return RingImages(rings=images.rings, box_px=images.box_px, samples=samples, ctf2=ctf2)

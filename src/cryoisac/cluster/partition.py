@@ -14,6 +14,7 @@ from cryoisac.engine.likelihood import Float32, LikelihoodEngine, PoseSearch, Ri
 from cryoisac.model.poses import Poses
 from cryoisac.ops.hartley import ring_power
 from cryoisac.ops.polar import Float
+from cryoisac.ops.whiten import Support
 from cryoisac.settings import Isac
 from cryoisac.streams import stream
 
@@ -40,8 +41,10 @@ class LikelihoodBench:
         Power of particles and noise, as the images suggest it.
     noise : ndarray, shape (r,)
         Noise power by which the images were whitened.
-    radius_px, reach_px, mask_radius_px : float
-        Particle radius, the largest shift of a particle, and the radius of the mask, in working pixels.
+    radius_px, reach_px : float
+        Particle radius and the largest shift of a particle, in working pixels.
+    support : Support
+        What of the images is masked.
     comm : Comm
         The processes of the run.
     tick : callable
@@ -55,7 +58,7 @@ class LikelihoodBench:
     noise: Float
     radius_px: float
     reach_px: float
-    mask_radius_px: float
+    support: Support
     comm: Comm
     tick: Tick
 

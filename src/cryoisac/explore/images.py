@@ -17,7 +17,7 @@ from cryoisac.ops.resample import resample
 from cryoisac.ops.warp import rotate_shift
 from cryoisac.run.progress import Progress
 from cryoisac.run.room import check_room
-from cryoisac.run.working_stack import Geometry, Preparation, blocks, flipped, over
+from cryoisac.run.working_stack import Geometry, Preparation, blocks, corrected, over
 
 MARGIN_px = 18  # of a working image around the particle
 EDGE_px = 2  # around the disc that is compared
@@ -161,7 +161,7 @@ def lay(job: Lay, folder: Path, *, threads: int, progress: Progress) -> Laid:
 def _pair(images: Images, rows: Indices, poses: Poses, job: Preparation) -> tuple[Images, Images]:
     """Return images of one block as given and as laid."""
     g = job.geometry
-    clean = flipped(subtract_background(images, circle(g.radius_px, g.box_px)), rows, job)
+    clean = corrected(subtract_background(images, circle(g.radius_px, g.box_px)), rows, job)
     _, origin_px, _ = to_relion(poses)
     given, moved = _working(clean, g), _working(fourier.shift(clean, origin_px), g)
     turn = Poses(angle_deg=poses.angle_deg, shift_px=np.zeros((len(poses), 2)), mirror=poses.mirror)

@@ -148,9 +148,13 @@ def _first_bad(sigma: Float) -> int:
 
 def cosine_edge(radius_px: float, width_px: float, box_px: int) -> Float:
     """Return 0 up to a radius, 1 from a width beyond it, and a cosine in between, shape (box_px, box_px)."""
-    r = np.sqrt(squared_radius(box_px))
-    edge = 0.5 + 0.5 * np.cos(np.pi * np.clip(radius_px + width_px - r, 0.0, None) / max(width_px, 1e-30))
-    return np.where(r < radius_px, 0.0, np.where(r < radius_px + width_px, edge, 1.0))
+    return cosine_rise(np.sqrt(squared_radius(box_px)), radius_px, width_px)
+
+
+def cosine_rise(distance_px: Float, start_px: float, width_px: float) -> Float:
+    """Return 0 for distances below a start, 1 from a width beyond it, and a cosine in between, in their shape."""
+    edge = 0.5 + 0.5 * np.cos(np.pi * np.clip(start_px + width_px - distance_px, 0.0, None) / max(width_px, 1e-30))
+    return np.where(distance_px < start_px, 0.0, np.where(distance_px < start_px + width_px, edge, 1.0))
 
 
 def soften(images: Images, radius_px: float, width_px: float, *, background: npt.ArrayLike | None = None) -> Images:
@@ -186,39 +190,47 @@ def soften(images: Images, radius_px: float, width_px: float, *, background: npt
     return softened
 
 
-def filament_rectangle(box_px: int, half_width_px: int, angle_deg: float, *, half_length_px: int | None = None) -> Mask:
-    """Return a bar along a filament through the centre pixel.
+def filament_rectangle(
+    box_px: int, half_width_px: int, angle_deg: npt.ArrayLike, *, half_length_px: int | None = None
+) -> Mask:
+    """Return bars along filaments through the centre pixel.
 
     Parameters
     ----------
     box_px : int
-        Side of the mask.
+        Side of the masks.
     half_width_px : int
-        The bar has 2 · half_width_px rows before it is turned, the centre row below the middle.
-    angle_deg : float
-        Angle of the filament, positive from x towards -y.
+        A bar has 2 · half_width_px rows before it is turned, the centre row below the middle.
+    angle_deg : array_like, shape (...)
+        Angles of the filaments, positive from x towards -y.
     half_length_px : int, optional
-        Half length of the bar; half the diagonal of the box by default, so that the bar crosses it.
+        Half length of the bars; half the diagonal of the box by default, so that they cross it.
 
     Returns
     -------
-    ndarray, shape (box_px, box_px), bool
+    ndarray, shape (..., box_px, box_px), bool
         True on the bar.
 
     Notes
     -----
-    As SPHIRE's ISAC: a horizontal bar turned by a cubic spline, True where that exceeds 0.9.
+    As SPHIRE's ISAC: a horizontal bar turned by a cubic spline, True where that exceeds 0.9. The spline of a bar is the
+    product of those of its two profiles.
     """
     half_length = int(np.sqrt(2.0 * box_px * box_px)) // 2 if half_length_px is None else half_length_px
     side = max(box_px, 2 * half_length)
-    centre = side // 2
-    bar = np.zeros((side, side))
-    bar[_band(centre, half_width_px), _band(centre, half_length)] = 1.0
-    turned = scipy.ndimage.rotate(bar, angle_deg, order=3, reshape=False)
-    start = centre - box_px // 2
-    inside: Mask = turned[start : start + box_px, start : start + box_px] > 0.9
+    angle = np.deg2rad(np.asarray(angle_deg, dtype=np.float64))[..., None, None]
+    line = (
+        np.arange(box_px) - box_px // 2 + side // 2 - (side - 1) / 2
+    )  # what turns is the middle, not the centre pixel
+    x, y = line, line[:, None]
+    along = _bar_profile(np.cos(angle) * x - np.sin(angle) * y, half_length, side)
+    inside: Mask = along * _bar_profile(np.sin(angle) * x + np.cos(angle) * y, half_width_px, side) > 0.9
     return inside
 
 
-def _band(centre: int, half: int) -> slice:
-    return slice(max(centre - half, 0), centre + half)
+def _bar_profile(distance_px: Float, half_px: int, side: int) -> Float:
+    """Return the cubic spline of 1 over 2 · half_px pixels and 0 beyond, at distances from its middle."""
+    profile = np.zeros(side)
+    profile[max(side // 2 - half_px, 0) : side // 2 + half_px] = 1.0
+    spline: Float = scipy.ndimage.map_coordinates(profile, (distance_px + (side - 1) / 2)[None], order=3)
+    return spline

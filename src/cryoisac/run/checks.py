@@ -7,6 +7,7 @@ import numpy as np
 from cryoisac.errors import DataError, SettingError
 from cryoisac.model.ctf import CtfParameters
 from cryoisac.model.particles import Particles
+from cryoisac.run.filaments import EMAN_ATTRIBUTE, RELION_COLUMN, segment_angles_deg
 from cryoisac.settings import Isac
 
 CORRECTED = ("rlnCtfDataAreCtfPremultiplied", "rlnCtfDataArePhaseFlipped")
@@ -22,6 +23,14 @@ def check_particles(particles: Particles, settings: Isac) -> None:
     """
     _check_search(settings)
     check_images(particles, ctf=settings.ctf)
+    if particles.ctf is not None and settings.vpp and flips_phases(particles, settings):
+        _check_ctf(particles.path, particles.ctf, "--vpp")
+    if settings.filament_width is not None and segment_angles_deg(particles) is None:
+        raise DataError(
+            particles.path,
+            f"--filament-width needs the angle of each filament: {RELION_COLUMN} of a RELION table, or "
+            f"{EMAN_ATTRIBUTE} of an EMAN2 stack; add it, or leave out --filament-width",
+        )
     if settings.img_per_grp is not None:
         check_enough(particles.path, len(particles), settings.img_per_grp)
 
@@ -36,9 +45,13 @@ def check_images(particles: Particles, *, ctf: bool) -> None:
     if ctf and particles.ctf is None:
         missing = ", ".join(particles.ctf_missing) or "CTF parameters"
         raise DataError(particles.path, f"--ctf needs {missing}; add them, or run without --ctf")
+    if ctf and corrected_by(particles):
+        raise DataError(
+            particles.path,
+            f"its images are corrected for the CTF already, {corrected_by(particles)} says; run without --ctf",
+        )
     if ctf and particles.ctf is not None:
-        _check_ctf(particles.path, particles.ctf)
-        _check_uncorrected(particles)
+        _check_ctf(particles.path, particles.ctf, "--ctf")
     sizes = particles.pixel_size_A
     if ctf and sizes is None:
         raise DataError(particles.path, "--ctf needs the pixel size; add rlnImagePixelSize, or run without --ctf")
@@ -59,7 +72,7 @@ def _check_search(settings: Isac) -> None:
             )
 
 
-def _check_ctf(path: Path, ctf: CtfParameters) -> None:
+def _check_ctf(path: Path, ctf: CtfParameters, flag: str) -> None:
     """Raise ``DataError`` for numbers that no microscope has, as they come of a wrong unit."""
     for values, name, unit, low, high in (
         (ctf.voltage_kV, "a voltage", "kV", 10.0, 3000.0),
@@ -72,21 +85,23 @@ def _check_ctf(path: Path, ctf: CtfParameters) -> None:
             raise DataError(
                 path,
                 f"particle {odd[0] + 1} has {name} of {f'{values[odd[0]]:g} {unit}'.strip()}; it must lie between "
-                f"{low:g} and {high:g}: correct it, or run without --ctf",
+                f"{low:g} and {high:g}: correct it, or run without {flag}",
             )
 
 
-def _check_uncorrected(particles: Particles) -> None:
-    """Raise ``DataError`` for images that the file says were corrected for the CTF already."""
+def flips_phases(particles: Particles, settings: Isac) -> bool:
+    """Return whether a CTF counts: by ``ctf``, or by ``vpp`` where particles have one that was not corrected yet."""
+    can = particles.ctf is not None and particles.pixel_size_A is not None and not settings.rules.whiten_only
+    return settings.ctf or (settings.vpp and can and not corrected_by(particles))
+
+
+def corrected_by(particles: Particles) -> str:
+    """Return the name of what says that images are corrected for the CTF already, or nothing."""
     said = {"ctf_applied": [value or 0 for value in particles.attributes.get("ctf_applied", ())]}
     if particles.metadata is not None:
         tables = [t for t in (particles.metadata.optics, particles.metadata.particles) if t is not None]
         said |= {name: t.floats(name).tolist() for t in tables for name in CORRECTED if name in t}
-    for name, flags in said.items():
-        if any(flag > 0 for flag in flags):
-            raise DataError(
-                particles.path, f"its images are corrected for the CTF already, {name} says; run without --ctf"
-            )
+    return next((name for name, flags in said.items() if any(flag > 0 for flag in flags)), "")
 
 
 def check_enough(path: Path, n: int, img_per_grp: int) -> None:

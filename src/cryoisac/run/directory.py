@@ -48,6 +48,11 @@ class RunDirectory:
         return self.states / "scan.npz"
 
     @property
+    def whitening(self) -> Path:
+        """Table by which images of a phase plate are whitened."""
+        return self.states / "whitening.npz"
+
+    @property
     def prealignment(self) -> Path:
         """Checkpoint of pre-alignment."""
         return self.states / "prealignment.npz"

@@ -15,9 +15,9 @@ from cryoisac.engine.likelihood_native import NativeLikelihoodEngine
 from cryoisac.model.ledger import JUNK_POWER
 from cryoisac.model.poses import Poses
 from cryoisac.ops.fourier import pad
-from cryoisac.ops.whiten import mask_share
 from cryoisac.run import checkpoint
 from cryoisac.run.opening import Run
+from cryoisac.run.preparation import preparation
 from cryoisac.run.ring_stack import (
     RingGeometry,
     Survey,
@@ -73,25 +73,19 @@ def play(run: Run) -> Result:
 
 def _classify(run: Run) -> Result:
     directory = run.directory
-    sizes = ring_geometry(run.plan.geometry, run.plan.settings.max_shift or 0.0)
-    job = Preparation(
-        particles=run.particles,
-        index=run.usable,
-        geometry=run.plan.geometry,
-        ctf=run.plan.settings.ctf,
-        threads=run.threads,
-        progress=run.progress,
-    )
+    s = run.plan.settings
+    sizes, job = ring_geometry(run.plan.geometry, s.max_shift or 0.0, s.filament_width), preparation(run)
     if not directory.working_stack.exists():
-        write_working(directory.working_stack, replace(job, ctf=False), np.zeros((len(run.usable), 2)))
+        whole = replace(job, ctf=False, filaments=None)
+        write_working(directory.working_stack, whole, np.zeros((len(run.usable), 2)))
     known = _survey(run, sizes, job)
     if not rings_are_there(directory.states):
         write_rings(directory.states, open_own(directory.working_stack), sizes, known, job)
     bench = _bench(run, sizes, known.noise)
     state = _play_steps(run, bench)
     run.progress.stage("Averaging the classes")
-    whole = whole_result(finishing.result(bench, state), known, run.plan.geometry.target_box_px)
-    return replace(whole, starts=_starts(run))
+    result = whole_result(finishing.result(bench, state), known, run.plan.geometry.target_box_px)
+    return replace(result, starts=_starts(run))
 
 
 def _survey(run: Run, sizes: RingGeometry, job: Preparation) -> Survey:
@@ -117,11 +111,11 @@ def _bench(run: Run, sizes: RingGeometry, noise: npt.NDArray[np.float64]) -> Lik
         engine=make_engine(images, run.threads),
         make_engine=lambda held: make_engine(held, run.threads),
         settings=run.plan.settings,
-        prior=estimate_prior(images, mask_share(sizes.mask_radius_px, sizes.box_px)),
+        prior=estimate_prior(images, sizes.support.share),
         noise=noise,
         radius_px=sizes.radius_px,
         reach_px=sizes.reach_px,
-        mask_radius_px=sizes.mask_radius_px,
+        support=sizes.support,
         comm=run.comm,
         tick=tick,
     )

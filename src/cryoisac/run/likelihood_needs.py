@@ -24,7 +24,7 @@ SCORE_TABLES = 4  # scores, those of the second best class, pose-free parts, a c
 SUM_COPIES = 5  # sums, averages, halves of classes, unfiltered averages
 PARTITION_BYTES = 64  # of an image in a partition: class, pose, gain
 POWER_BLOCK = 512  # images whose power is taken at once, at most
-BLOCK_COPIES = 12  # of a block of images while it is transformed
+BLOCK_COPIES, BAR_COPIES = 12, 16  # of a block of images while it is transformed; and of the bars of filaments
 FEWEST_PASSES, LEAST_AFTER = 8, 20  # of a start; passes after the starts
 HALVING = 12  # passes that a round of splits and merges takes
 FINER = 3.0  # times the work of a pass, where shifts are finer
@@ -46,7 +46,8 @@ def memory_bytes(n: int, k: int, geometry: Geometry, settings: Isac, threads: in
     """
     bench = trial_bench(geometry, settings, threads, images=1)
     samples, side = sum(bench.engine.images.rings.lengths), bench.engine.images.box_px
-    blocks = threads * BLOCK_COPIES * BLOCK_BYTES * max(1, samples // side**2)
+    copies = BLOCK_COPIES + (0 if settings.filament_width is None else BAR_COPIES)
+    blocks = threads * copies * BLOCK_BYTES * max(1, samples // side**2)
     noise = NOISE_IMAGES * (24 * side**2 + 16 * samples)
     transform = min(4 * side**2 * samples, 2 * threads * MATRIX_BYTES) + max(blocks, noise)
     classes = MORE_CLASSES * k
@@ -101,7 +102,7 @@ def seconds(n: int, k: int, geometry: Geometry, settings: Isac, threads: int) ->
 
 def trial_bench(geometry: Geometry, settings: Isac, threads: int, *, images: int) -> LikelihoodBench:
     """Return a bench of images of noise, by whose searches and engine a run is judged before it begins."""
-    sizes = ring_geometry(geometry, settings.max_shift or 0.0)
+    sizes = ring_geometry(geometry, settings.max_shift or 0.0, settings.filament_width)
     r = len(sizes.rings.radii)
     noise = np.random.default_rng(0).normal(size=(images, sum(sizes.rings.lengths))).astype(np.float32)
     held = RingImages(
@@ -115,7 +116,7 @@ def trial_bench(geometry: Geometry, settings: Isac, threads: int, *, images: int
         noise=np.ones(r),
         radius_px=sizes.radius_px,
         reach_px=sizes.reach_px,
-        mask_radius_px=sizes.mask_radius_px,
+        support=sizes.support,
         comm=Serial(),
         tick=lambda _: None,
     )

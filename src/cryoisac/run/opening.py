@@ -15,7 +15,7 @@ from cryoisac.io.registry import read_particles
 from cryoisac.model.particles import Particles
 from cryoisac.run import checkpoint, original_tree
 from cryoisac.run.call import Call
-from cryoisac.run.checks import check_particles
+from cryoisac.run.checks import check_particles, corrected_by, flips_phases
 from cryoisac.run.directory import RunDirectory, check_same, fingerprint
 from cryoisac.run.isac2_needs import seconds_a_round
 from cryoisac.run.likelihood_needs import seconds
@@ -200,6 +200,10 @@ def say_plan(run: Run) -> None:
     note(f"Particles   {plan.images} of {len(run.particles)}, {g.box_px} px")
     found = f" ({plan.automatic['radius']})" if "radius" in plan.automatic else ""
     note(f"Radius      {s.radius} px{found}, {g.target_radius_px} px in working images of {g.target_box_px} px")
+    if s.vpp:
+        note(f"Whitening   {_whitening(run)}")
+    if s.filament_width is not None:
+        note(f"Filaments   {s.filament_width:g} px wide")
     if s.method == "likelihood":
         note(f"Shifts      up to {s.max_shift:g} px from the centres of the images")
     note(f"Classes     {_classes(plan)}")
@@ -207,6 +211,21 @@ def say_plan(run: Run) -> None:
     note(f"Time        {_time(run)}")
     for warning in (*plan.warnings, *run.call.warnings(run.threads)):
         note(f"Warning     {warning}")
+
+
+def _whitening(run: Run) -> str:
+    """Return whether phases are flipped where images are whitened, and if not, why."""
+    particles, settings = run.particles, run.plan.settings
+    if flips_phases(particles, settings):
+        return "and phases flipped by the CTF of the particles"
+    if settings.rules.whiten_only:
+        why = "as by the original"
+    elif particles.ctf is None:
+        why = "as the particles have no CTF"
+    else:
+        name = corrected_by(particles)
+        why = f"as they were before, {name} says" if name else "as the pixel size is not known"
+    return f"only: phases are not flipped, {why}"
 
 
 def _classes(plan: Plan) -> str:

@@ -15,12 +15,14 @@ from cryoisac.cluster.result import Result
 from cryoisac.engine.contract import Images
 from cryoisac.run import checkpoint
 from cryoisac.run.directory import RunDirectory
+from cryoisac.run.filaments import across, filaments_of
 from cryoisac.run.opening import Run
 from cryoisac.run.original_tree import OriginalTree, mark
 from cryoisac.run.plan import prealignment_plan
+from cryoisac.run.preparation import preparation
 from cryoisac.run.progress import Progress
 from cryoisac.run.stacks import open_own
-from cryoisac.run.working_stack import Preparation, working_pixels, write_shrunk, write_working
+from cryoisac.run.working_stack import working_pixels, write_shrunk, write_working
 
 
 def play(run: Run) -> Result:
@@ -44,8 +46,10 @@ def play_stages(run: Run) -> isac.State:
         if not tree.working_stack_made.exists():
             tree.write_prealignment(prealigned)
     if not run.directory.working_stack.exists():
-        tree.write_spectrum(np.zeros(run.plan.geometry.box_px // 2 + 1))
-        write_working(run.directory.working_stack, _preparation(run), prealignment_shifts_px(run))
+        job = preparation(run)
+        none = np.zeros(run.plan.geometry.box_px // 2 + 1)
+        tree.write_spectrum(none if job.whitening is None else job.whitening)
+        write_working(run.directory.working_stack, job, prealignment_shifts_px(run))
     if not tree.working_stack_made.exists():
         mark(tree.working_stack_made)
     run.directory.shrunk_stack.unlink(missing_ok=True)
@@ -65,7 +69,7 @@ def play_prealignment(run: Run) -> prealignment.State:
     if state is not None and prealignment.finished(state, todo):
         return state
     if not directory.shrunk_stack.exists():
-        write_shrunk(directory.shrunk_stack, _preparation(run))
+        write_shrunk(directory.shrunk_stack, preparation(run))
     engine = run.make_engine(_mapped(directory.shrunk_stack))
     state = state or prealignment.start(engine)
     run.progress.stage("Pre-aligning", todo.iterations, "passes")
@@ -78,12 +82,18 @@ def play_prealignment(run: Run) -> prealignment.State:
 
 
 def prealignment_shifts_px(run: Run) -> np.ndarray[Any, Any]:
-    """Return the shifts (x, y) in input pixels that centre the usable images, shape (n, 2); 0 if none were sought."""
+    """Return the shifts (x, y) in input pixels that centre the usable images, shape (n, 2); 0 if none were sought.
+
+    Segments of filaments are moved across the filament only.
+    """
     state = checkpoint.load(run.directory.prealignment, prealignment.State)
     if state is None:
         return np.zeros((len(run.usable), 2))
     shift: np.ndarray[Any, Any] = -state.poses.offset_px() / run.plan.geometry.ratio
-    return shift
+    filaments = filaments_of(run.particles, run.plan.settings)
+    if filaments is None or run.plan.settings.rules.shift_along_filaments:
+        return shift
+    return across(shift, filaments.angle_deg[run.usable])
 
 
 def play_isac(run: Run, tree: OriginalTree) -> isac.State:
@@ -153,15 +163,3 @@ def _mapped(path: Path) -> Images:
     """Return the pixels of a stack that this run wrote, read from the file as they are needed."""
     header = open_own(path).header
     return np.memmap(path, header.pixel_type, "r", header.first_byte, header.shape)
-
-
-def _preparation(run: Run) -> Preparation:
-    return Preparation(
-        particles=run.particles,
-        index=run.usable,
-        geometry=run.plan.geometry,
-        ctf=run.plan.settings.ctf,
-        rules=run.plan.settings.rules,
-        threads=run.threads,
-        progress=run.progress,
-    )

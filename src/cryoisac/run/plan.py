@@ -11,9 +11,11 @@ from cryoisac.io import eman_bdb, eman_hdf
 from cryoisac.model.particles import Particles
 from cryoisac.ops.outliers import FAR, deviations
 from cryoisac.ops.radius import radius_of, strengths, sums_of
+from cryoisac.ops.whiten import EDGE_PX
 from cryoisac.run import isac2_needs, likelihood_needs
 from cryoisac.run.checks import check_enough
-from cryoisac.run.ring_stack import last_ring, shift_room_px
+from cryoisac.run.filaments import working_half_width_px
+from cryoisac.run.ring_stack import filled_box_px, last_ring, shift_room_px
 from cryoisac.run.working_stack import Geometry, blocks, over
 from cryoisac.settings import Isac
 
@@ -25,6 +27,7 @@ FEWEST_MEMBERS = 10
 MAX_SHIFT_SHARE, LEAST_SHIFT_SHARE = 0.17, 0.08
 FEW_RINGS = 4
 UNKNOWN_TO_RELION = (*eman_bdb.SUFFIXES, *eman_hdf.SUFFIXES)
+BAR_MARGIN_PX = 3.0  # of background on either side of a filament, in working pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +105,7 @@ def make_plan(particles: Particles, usable: Indices, settings: Isac, *, threads:
     if max_shift is None and settings.method == "likelihood":
         max_shift, automatic["max_shift"] = _largest_shift(geometry)
     definite = replace(settings, radius=radius, img_per_grp=given, minimum_grp_size=smallest, max_shift=max_shift)
+    _check_filaments(geometry, definite)
     needs = _needs(n, n // given, geometry, definite, threads)
     return Plan(
         settings=definite,
@@ -166,6 +170,25 @@ def _check_radius(geometry: Geometry, settings: Isac) -> None:
             "--radius",
             f"{geometry.radius_px} px leaves too little detail: images are told apart on {FEW_RINGS} rings in Fourier "
             f"space at least, and these have {max(last_ring(geometry), 0)}; give the particle's true radius",
+        )
+
+
+def _check_filaments(geometry: Geometry, settings: Isac) -> None:
+    """Raise ``SettingError`` for a bar that is no bar, or beside which there is no background."""
+    width, margin_px = settings.filament_width, BAR_MARGIN_PX
+    if width is None:
+        return
+    if settings.method == "likelihood":
+        margin_px += EDGE_PX + min((settings.max_shift or 0.0) * geometry.ratio, shift_room_px(geometry))
+    most = int((filled_box_px(geometry) - 2 * margin_px) / geometry.ratio)
+    if width > most:
+        fits = f"at most {most}" if most > 0 else "they need a larger box"
+        raise SettingError(
+            "--filament-width", f"{width:g} px leaves no background in images of {geometry.box_px} px; {fits}"
+        )
+    if working_half_width_px(width, geometry.ratio) < 1:
+        raise SettingError(
+            "--filament-width", f"{width:g} px is less than 2 px in working images; raise it, or --target-radius"
         )
 
 

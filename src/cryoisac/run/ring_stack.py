@@ -14,11 +14,11 @@ from cryoisac.io.atomic import write_whole
 from cryoisac.io.mrc import MrcStack
 from cryoisac.ops.fourier import window
 from cryoisac.ops.hartley import transform_rings
-from cryoisac.ops.masks import Mask, circle, statistics
+from cryoisac.ops.masks import Mask, statistics
 from cryoisac.ops.outliers import FAR, deviations
 from cryoisac.ops.polar import Rings
 from cryoisac.ops.spectra import rotational_power
-from cryoisac.ops.whiten import EDGE_PX, Whitening, background_power, soft_disc, standard_background
+from cryoisac.ops.whiten import EDGE_PX, Support, Whitening, background_power, standard_background
 from cryoisac.run.working_stack import Geometry, Preparation, blocks, over
 
 BLOCK_BYTES = 1 << 22  # of working images transformed at once by a thread
@@ -42,6 +42,8 @@ class RingGeometry:
         Particle radius, largest shift, and radius of the mask, in working pixels.
     rings : Rings
         Rings in Fourier space.
+    filament_px : float, optional
+        Width of filaments, in working pixels.
     """
 
     box_px: int
@@ -49,6 +51,17 @@ class RingGeometry:
     reach_px: float
     mask_radius_px: float
     rings: Rings
+    filament_px: float | None = None
+
+    @property
+    def support(self) -> Support:
+        """Where background is, and what is masked."""
+        return Support(
+            box_px=self.box_px,
+            radius_px=self.radius_px + CLEARANCE_PX,
+            mask_radius_px=self.mask_radius_px,
+            bar_px=None if self.filament_px is None else self.filament_px / 2 + self.reach_px,
+        )
 
 
 def filled_box_px(geometry: Geometry) -> int:
@@ -66,7 +79,7 @@ def last_ring(geometry: Geometry) -> int:
     return int(min(1.0, 1.0 / geometry.ratio) * filled_box_px(geometry) / 2) - 1
 
 
-def ring_geometry(geometry: Geometry, max_shift_px: float) -> RingGeometry:
+def ring_geometry(geometry: Geometry, max_shift_px: float, filament_width_px: float | None = None) -> RingGeometry:
     """Return the sizes of ring images.
 
     Parameters
@@ -75,12 +88,21 @@ def ring_geometry(geometry: Geometry, max_shift_px: float) -> RingGeometry:
         Sizes of input and working images.
     max_shift_px : float
         Largest shift of a particle, in input pixels; less where the working images have no room for it.
+    filament_width_px : float, optional
+        Width of filaments, in input pixels.
     """
     box, radius = filled_box_px(geometry), float(geometry.target_radius_px)
     reach = min(max_shift_px * geometry.ratio, shift_room_px(geometry))
     mask_radius = min(radius + reach, box / 2 - EDGE_PX)
     rings = transform_rings(last_ring(geometry), first=FIRST_RING, box_px=box, support_px=mask_radius + EDGE_PX)
-    return RingGeometry(box_px=box, radius_px=radius, reach_px=reach, mask_radius_px=mask_radius, rings=rings)
+    return RingGeometry(
+        box_px=box,
+        radius_px=radius,
+        reach_px=reach,
+        mask_radius_px=mask_radius,
+        rings=rings,
+        filament_px=None if filament_width_px is None else filament_width_px * geometry.ratio,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,16 +132,16 @@ def survey(stack: MrcStack, sizes: RingGeometry, job: Preparation) -> Survey:
     DataError
         Where an image has a background without noise, as masked images have.
     """
-    n, outside = len(job.index), sizes.radius_px + CLEARANCE_PX
-    disc = circle(outside, sizes.box_px)
-    inside = soft_disc(sizes.mask_radius_px, sizes.box_px).astype(np.float32)
+    n, support = len(job.index), sizes.support
     low = np.arange(FIRST_RING, 1 + max(FIRST_RING, round(LOW_CYCLES * sizes.box_px / (2 * sizes.radius_px))))
 
     def measure(rows: Indices) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        images = window(stack.read(rows), sizes.box_px)
-        _check_background(images, disc, rows, job)
+        images, angle_deg = window(stack.read(rows), sizes.box_px), _filaments_deg(job, rows)
+        outside = support.background(angle_deg)
+        _check_background(images, outside, rows, job)
         standard = standard_background(images, outside)
-        return background_power(standard, outside), rotational_power(standard * inside)[:, low] @ low
+        power = background_power(standard, support.soft_background(angle_deg))
+        return power, rotational_power(standard * support.mask(angle_deg))[:, low] @ low
 
     job.progress.stage("Measuring the noise", n, "images")
     parts = [part for _, part in over(_parts(n, sizes.box_px), measure, job.threads, job.progress)]
@@ -146,13 +168,7 @@ def write_rings(folder: Path, stack: MrcStack, sizes: RingGeometry, known: Surve
     job : Preparation
         The images that the stack was made of, and whether their CTF counts or 1.
     """
-    whitening = Whitening(
-        sizes.rings,
-        known.noise,
-        box_px=sizes.box_px,
-        radius_px=sizes.radius_px + CLEARANCE_PX,
-        mask_radius_px=sizes.mask_radius_px,
-    )
+    whitening = Whitening(sizes.rings, known.noise, sizes.support)
     kept, particles = np.flatnonzero(~known.foreign), job.particles
     n, ctf = len(kept), particles.ctf if job.ctf else None
     given = particles.pixel_size_A
@@ -167,7 +183,8 @@ def write_rings(folder: Path, stack: MrcStack, sizes: RingGeometry, known: Surve
             def transform(rows: Indices) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
                 own = job.index[kept[rows]]
                 images = window(stack.read(kept[rows]), sizes.box_px)
-                return whitening(images, None if ctf is None else ctf[own], pixel_size_A[own])
+                own_ctf, angle_deg = None if ctf is None else ctf[own], _filaments_deg(job, kept[rows])
+                return whitening(images, own_ctf, pixel_size_A[own], angle_deg)
 
             for rows, (samples, squares) in over(_parts(n, sizes.box_px), transform, job.threads, job.progress):
                 file.write(np.ascontiguousarray(samples).data)
@@ -212,9 +229,14 @@ def _loaded(path: Path, *, mapped: bool = False) -> npt.NDArray[np.float32]:
     return array
 
 
-def _check_background(images: Images, disc: Mask, rows: Indices, job: Preparation) -> None:
+def _filaments_deg(job: Preparation, rows: Indices) -> npt.ArrayLike:
+    """Return the angles of the filaments in images ``rows`` of the stack, or 0 where there are none."""
+    return 0.0 if job.filaments is None else job.filaments.angle_deg[job.index[rows]]
+
+
+def _check_background(images: Images, background: Mask, rows: Indices, job: Preparation) -> None:
     """Raise ``DataError`` for an image whose background has no noise."""
-    outside, inside = (statistics(images, disc, inside=where).sigma for where in (False, True))
+    outside, inside = (statistics(images, background, inside=where).sigma for where in (True, False))
     quiet = np.flatnonzero(outside**2 < QUIET * inside**2)
     if len(quiet):
         first = int(job.index[rows[quiet[0]]])

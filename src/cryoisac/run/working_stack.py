@@ -21,12 +21,14 @@ from cryoisac.io.mrc_write import MrcStackWriter
 from cryoisac.model.particles import Particles
 from cryoisac.model.poses import Poses
 from cryoisac.ops import fourier
-from cryoisac.ops.ctf import phase_flip
+from cryoisac.ops.ctf import phase_flip, phase_signs
+from cryoisac.ops.filters import radial_table
 from cryoisac.ops.masks import circle, normalise_inside
 from cryoisac.ops.normalise import subtract_background, working_images
 from cryoisac.ops.resample import resample, resample_sphire, resampled_box
 from cryoisac.ops.warp import rotate_shift
 from cryoisac.rules import OURS, Rules
+from cryoisac.run.filaments import Filaments
 from cryoisac.run.progress import Progress
 
 BLOCK_BYTES = 1 << 20  # of input; flipping phases takes about twenty times as much a thread
@@ -123,6 +125,10 @@ class Preparation:
         Told of each block.
     rules : Rules
         Quirks of the original that are kept.
+    whitening : ndarray, shape (box_px // 2 + 1,), optional
+        Factors of rings in Fourier space, by which images of a phase plate are whitened.
+    filaments : Filaments, optional
+        Where images are segments of filaments: bars take the place of discs.
     """
 
     particles: Particles
@@ -132,25 +138,29 @@ class Preparation:
     threads: int
     progress: Progress
     rules: Rules = OURS
+    whitening: npt.NDArray[np.float64] | None = None
+    filaments: Filaments | None = None
 
 
 def write_shrunk(path: Path, job: Preparation) -> None:
-    """Write the MRC stack that pre-alignment works on: flipped, shrunk, background mean removed."""
+    """Write the MRC stack that pre-alignment works on: flipped or whitened, shrunk, background mean removed."""
     box = job.geometry.shrunk_box_px
     mask = circle(job.geometry.target_radius_px, box)
 
     def treat(images: Images, rows: Indices) -> Images:
-        late = job.rules.flip_after_shrinking
-        whole = images if late else flipped(images, rows, job)
+        late = job.rules.flip_after_shrinking and job.whitening is None
+        whole = images if late else corrected(images, rows, job)
+        if job.whitening is not None:
+            whole = radial_table(images, job.whitening)
         small = subtract_background(resized(whole, box, job), mask)
-        return flipped(small, rows, job, magnified=job.geometry.ratio) if late else small
+        return corrected(small, rows, job, magnified=job.geometry.ratio) if late else small
 
     job.progress.stage("Shrinking the images", len(job.index), "images")
     _write(path, job, treat, box)
 
 
 def write_working(path: Path, job: Preparation, shift_px: npt.NDArray[np.float64]) -> None:
-    """Write the working stack: background mean removed, flipped, shifted, shrunk, normalised.
+    """Write the working stack: background mean removed, flipped, whitened, shifted, shrunk, normalised.
 
     Parameters
     ----------
@@ -161,16 +171,19 @@ def write_working(path: Path, job: Preparation, shift_px: npt.NDArray[np.float64
     shift_px : ndarray, shape (n, 2)
         Shifts (x, y) of the images ``job.index`` in input pixels.
     """
-    g = job.geometry
-    mask = circle(g.radius_px, g.box_px)
+    g, bars = job.geometry, job.filaments
+    disc, side = circle(g.radius_px, g.box_px), min(g.shrunk_box_px, g.target_box_px)
     position = np.full(len(job.particles), -1, dtype=np.int64)
     position[job.index] = np.arange(len(job.index))
 
     def treat(images: Images, rows: Indices) -> Images:
-        clean = flipped(subtract_background(images, mask), rows, job)
+        background = disc if bars is None else bars.bars(rows, g.box_px)
+        clean = corrected(subtract_background(images, background), rows, job)
         moved = shifted(clean, shift_px[position[rows]], job.rules)
-        small = resized(moved, min(g.shrunk_box_px, g.target_box_px), job)
-        return working_images(small, g.target_box_px, radius_px=g.target_radius_px)
+        small = resized(moved, side, job)
+        mask = None if bars is None else bars.working_bars(rows, side, g.ratio)
+        burn = bars is not None and bars.masked
+        return working_images(small, g.target_box_px, radius_px=g.target_radius_px, mask=mask, burn=burn)
 
     job.progress.stage("Making the working stack", len(job.index), "images")
     _write(path, job, treat, g.target_box_px)
@@ -191,8 +204,8 @@ def shifted(images: Images, shift_px: npt.NDArray[np.float64], rules: Rules) -> 
     return rotate_shift(images, Poses(angle_deg=np.zeros(n), shift_px=shift_px, mirror=np.zeros(n, dtype=bool)))
 
 
-def flipped(images: Images, rows: Indices, job: Preparation, *, magnified: float = 1.0) -> Images:
-    """Return the images ``rows`` with their phases flipped where the CTF is negative, if the job says so.
+def corrected(images: Images, rows: Indices, job: Preparation, *, magnified: float = 1.0) -> Images:
+    """Return the images ``rows`` with phases flipped where the CTF is negative, and whitened, if the job says so.
 
     Parameters
     ----------
@@ -201,14 +214,25 @@ def flipped(images: Images, rows: Indices, job: Preparation, *, magnified: float
     rows : ndarray, shape (m,), int64
         Which of the particles they are.
     job : Preparation
-        Particles and whether phases are flipped.
+        What is done to them.
     magnified : float
         Pixels of these images per pixel of the particles.
+
+    Returns
+    -------
+    ndarray, shape (m, h, h)
+        Corrected images.
+
+    Notes
+    -----
+    As in the original, images are padded where phases are flipped only, and taken as periodic where they are whitened.
     """
     ctf, pixel_size_A = job.particles.ctf, job.particles.pixel_size_A
-    if not job.ctf or ctf is None or pixel_size_A is None:
-        return images
-    return phase_flip(images, ctf[rows], pixel_size_A[rows] / magnified)
+    if job.ctf and ctf is not None and pixel_size_A is not None:
+        if job.whitening is None:
+            return phase_flip(images, ctf[rows], pixel_size_A[rows] / magnified)
+        images = fourier.apply_response(images, phase_signs(ctf[rows], images.shape[-1], pixel_size_A[rows]))
+    return images if job.whitening is None else radial_table(images, job.whitening)
 
 
 def working_pixels(stack: MrcStack, radius_px: int, *, threads: int = 1) -> Images:

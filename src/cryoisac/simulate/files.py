@@ -142,6 +142,8 @@ def star_metadata(truth: Truth, settings: Simulation) -> Metadata:
     if settings.ctf:
         for name, values in zip(("U", "V", "Angle"), truth.ctf.to_relion(), strict=True):
             particles = particles.with_column(f"rlnDefocus{name}", values)
+        if settings.phase_shift:
+            particles = particles.with_column("rlnPhaseShift", truth.ctf.phase_shift_deg)
     if settings.filament:
         for name, values in filament_priors(truth, settings).items():
             particles = particles.with_column(name, values)

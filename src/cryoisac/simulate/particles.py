@@ -191,6 +191,7 @@ def _ctf(settings: Simulation, micrograph: Int) -> CtfParameters:
         voltage_kV=VOLTAGE_KV,
         cs_mm=CS_MM,
         amplitude_contrast=AMPLITUDE_CONTRAST,
+        phase_shift_deg=settings.phase_shift,
     )
 
 
