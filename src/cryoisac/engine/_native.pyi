@@ -168,3 +168,23 @@ class StoredSearch:
     def total(
         self, samples: Float32, order: Int64, bounds: Int64, images: Int64, poses: Float64, sums: Float64
     ) -> None: ...
+
+TAPS: int
+WINDOW_STEPS: int
+
+class Mover:
+    def __init__(
+        self,
+        instructions: str,
+        rows: int,
+        columns: int,
+        between: int,
+        beyond: int,
+        fill: float,
+        window: Float32,
+        threads: int,
+    ) -> None: ...
+    def move(self, images: Float32, fine: Float32, placements: Float64, out: Float32) -> None: ...
+    def add(
+        self, images: Float32, fine: Float32, placements: Float64, order: Int64, bounds: Int64, sums: Float64
+    ) -> None: ...

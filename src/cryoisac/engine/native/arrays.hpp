@@ -29,4 +29,7 @@ void bind_stored(nanobind::module_& module);
 // Adds sums by rings.
 void bind_rings(nanobind::module_& module);
 
+// Adds images under poses.
+void bind_moving(nanobind::module_& module);
+
 }  // namespace cryoisac

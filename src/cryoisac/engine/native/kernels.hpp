@@ -90,6 +90,21 @@ struct Placement {
   bool mirror;
 };
 
+// How images of one shape are moved: what a point between pixels takes, and one outside.
+enum class Between { linear, quadratic, cubic, window };
+enum class Beyond { own, repeat, fill };
+
+struct Moving {
+  int rows, columns;
+  Between between;
+  Beyond beyond;
+  float fill;
+  const float* window;  // [kWindowSteps + 2][kTaps] weights of the window for each fraction
+};
+
+constexpr int kTaps = 8;            // of the window, in pixels of the fine grid
+constexpr int kWindowSteps = 2048;  // fractions of a pixel at which the window is tabulated
+
 struct FastKernels;
 struct StoredKernels;
 struct RingKernels;
@@ -109,6 +124,10 @@ struct Kernels {
                 void* scratch);
   // One image under a pose, written to out or added to sum (whichever is not null); line has 5 * box floats.
   void (*warp)(const float* image, int box, const Placement&, float* out, double* sum, float* line);
+  // One image under a pose, of any shape and by any rule; fine is the image on a grid twice as fine with kTaps - 1 wrapped
+  // pixels around, for the window alone; line has 8 * columns floats, at a multiple of 8 bytes.
+  void (*move)(const Moving&, const float* image, const float* fine, const Placement&, float* out, double* sum,
+               float* line);
   const FastKernels* fast;
   const StoredKernels* stored;
   const RingKernels* rings;

@@ -173,4 +173,5 @@ NB_MODULE(_native, m) {
   bind_fast(m);
   bind_stored(m);
   bind_rings(m);
+  bind_moving(m);
 }

@@ -193,10 +193,11 @@ void prepare(const Plan& plan, const float* references, std::int64_t first, std:
 }  // namespace
 
 extern void warp(const float*, int, const Placement&, float*, double*, float*);
+extern void move(const Moving&, const float*, const float*, const Placement&, float*, double*, float*);
 
 #define NAME_OF(variant) #variant
 #define NAME(variant) NAME_OF(variant)
-extern const Kernels kernels = {NAME(VARIANT), kLanes, scratch_bytes, prepare, score, match, warp,
+extern const Kernels kernels = {NAME(VARIANT), kLanes, scratch_bytes, prepare, score, match, warp, move,
                                 &fast_kernels, &stored_kernels, &ring_kernels};
 
 }  // namespace cryoisac::VARIANT

@@ -1,12 +1,10 @@
 // One image under a pose, by SPARX's quadratic interpolation and background rule.
 
 #include "kernels.hpp"
+#include "span.hpp"
 
 namespace cryoisac::VARIANT {
 namespace {
-
-constexpr double kNear = 1e-9;    // a point this little before a pixel counts as on it, so that rounding never decides
-constexpr double kMargin = 1e-6;  // how close to a limit points are looked at one by one
 
 // Room for one line of output: of each point its lower corner, fractions, value.
 struct Line {
@@ -30,19 +28,6 @@ float careful(const float* image, int n, double px, double py, float own) {
   const float* south = image + (j > 0 ? j - 1 : n - 1) * n;
   return quadratic(here[i], here[e], here[w], north[i], south[i], north[e], static_cast<float>(px - i),
                    static_cast<float>(py - j));
-}
-
-struct Span {
-  int from, to;
-};
-
-// The part of a span on which low < start + slope x < high.
-Span within(Span span, double start, double slope, double low, double high) {
-  if (__builtin_fabs(slope) < 1e-9) return start > low && start < high ? span : Span{span.from, span.from};
-  const double a = ((slope > 0 ? low : high) - start) / slope, b = ((slope > 0 ? high : low) - start) / slope;
-  if (a >= span.from) span.from = a < span.to ? static_cast<int>(a) + 1 : span.to;
-  if (b < span.to - 1) span.to = b >= span.from ? static_cast<int>(b) + 1 : span.from;
-  return span.to > span.from ? span : Span{span.from, span.from};
 }
 
 void interpolate(const float* image, int n, Span span, double x0, double y0, const Placement& at, const Line& line) {
