@@ -22,6 +22,7 @@ COMMANDS = {
     "simulate": "Make particle images whose classes and poses are known.",
     "substack": "Take the members of chosen classes, with their poses.",
     "order": "Put class averages into an order in which neighbours look alike.",
+    "transform": "Move images by the poses of a table, and add up their classes.",
     "score": "Compare a classification with the truth of a simulation.",
     "explore": "Look at the images of a finished classification.",
     "devices": "Show what this machine computes with.",

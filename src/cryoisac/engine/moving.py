@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +12,11 @@ from cryoisac.engine.native import chosen_instructions, chosen_threads
 from cryoisac.errors import DataError, SettingError
 from cryoisac.model.poses import Poses
 from cryoisac.ops.fine_grid import fine_grid, window_table
-from cryoisac.transform_settings import Method, Outside
+from cryoisac.transform_settings import METHODS, RULES, Outside
 
 Float = npt.NDArray[np.float64]
 
-METHODS: tuple[Method, ...] = get_args(Method)  # in the order of the kernels
-RULES = ("background", "cyclic")
-FILL = 2
+FILL = len(RULES)  # methods and rules count as the kernels count them; a value comes after the rules
 BLOCK_BYTES = 1 << 26  # of fine grids that are made at a time
 
 
@@ -46,7 +43,7 @@ class Moving:
         When a method, a rule or a number of threads is not possible.
     """
 
-    method: Method = "quadratic"
+    method: str = "quadratic"
     outside: Outside = "background"
     threads: int | None = None
     instructions: str | None = None
@@ -81,19 +78,18 @@ class Moving:
     def _checked(self, images: Images, poses: Poses, scale: Float | None) -> tuple[Images, Float]:
         pixels = np.ascontiguousarray(images, dtype=np.float32)
         if pixels.ndim != 3 or len(pixels) != len(poses) or 0 in pixels.shape[1:]:
-            raise DataError("images", f"have shape {pixels.shape} with {len(poses)} poses; give one pose for each image")
+            raise DataError("images", f"of shape {pixels.shape} with {len(poses)} poses; give one pose an image")
         return pixels, placements(poses, scale, pixels.shape[1:], wraps=isinstance(self.outside, str))
 
     def _mover(self, shape: tuple[int, ...]) -> _native.Mover:
-        fill = isinstance(self.outside, str)
         table = window_table(_native.WINDOW_STEPS) if self.method == "fourier" else np.empty((0, 0), dtype=np.float32)
         return _native.Mover(
             chosen_instructions(self.instructions),
             shape[1],
             shape[2],
             METHODS.index(self.method),
-            RULES.index(str(self.outside)) if fill else FILL,
-            0.0 if fill else float(self.outside),
+            RULES.index(self.outside) if isinstance(self.outside, str) else FILL,
+            0.0 if isinstance(self.outside, str) else float(self.outside),
             table,
             chosen_threads(self.threads),
         )
@@ -175,7 +171,7 @@ def class_sums(
 
 
 def placements(poses: Poses, scale: Float | None, shape: tuple[int, ...], *, wraps: bool) -> Float:
-    """Return cos / scale, sin / scale, x, y and mirror of each pose, shape (n, 5); with ``wraps``, x and y in the box."""
+    """Return cos / scale, sin / scale, x, y (with ``wraps`` inside the box) and mirror of each pose, shape (n, 5)."""
     factor = np.ones(len(poses)) if scale is None else np.asarray(scale, dtype=np.float64)
     if not np.isfinite(poses.rows()).all():
         raise DataError("poses", "an angle or shift is not a finite number")

@@ -100,21 +100,29 @@ class EmanTransform:
 def pose_rows(transforms: Sequence[EmanTransform]) -> Float:
     """Return 2-D poses as rows ``angle_deg, x, y, mirror``, shape (n, 4).
 
-    A determinant of rows and columns 0 and 1 below zero means a mirror, which negates all of row 0; then
-    angle = atan2(M01, M00).
-
     Raises
     ------
     ValueError
         If a transform enlarges, or tilts out of the plane.
     """
-    matrix = np.array([t.matrix for t in transforms]).reshape(-1, 3, 4)
-    scale = np.linalg.det(matrix[:, :2, :2])
-    if (np.abs(np.abs(scale) - 1) > 1e-3).any():  # stored as float32
+    rows, scale = scaled_pose_rows(transforms)
+    if (np.abs(scale**2 - 1) > 1e-3).any():  # stored as float32
         raise ValueError("is no rotation and shift in the plane")
-    sign = np.where(scale < 0, -1.0, 1.0)
+    return rows
+
+
+def scaled_pose_rows(transforms: Sequence[EmanTransform]) -> tuple[Float, Float]:
+    """Return 2-D poses as rows ``angle_deg, x, y, mirror``, shape (n, 4), and their scales, shape (n,).
+
+    A determinant of rows and columns 0 and 1 below zero means a mirror, which negates all of row 0; then
+    angle = atan2(M01, M00), and the scale is the square root of the determinant's size.
+    """
+    matrix = np.array([t.matrix for t in transforms]).reshape(-1, 3, 4)
+    determinant = np.linalg.det(matrix[:, :2, :2])
+    sign = np.where(determinant < 0, -1.0, 1.0)
     angle = wrap(np.rad2deg(np.arctan2(sign * matrix[:, 0, 1], sign * matrix[:, 0, 0])))
-    return np.column_stack((angle, sign * matrix[:, 0, 3], matrix[:, 1, 3], scale < 0))
+    rows = np.column_stack((angle, sign * matrix[:, 0, 3], matrix[:, 1, 3], determinant < 0))
+    return rows, np.sqrt(np.abs(determinant))
 
 
 def decode(name: str, stored: npt.NDArray[Any]) -> Any:

@@ -12,6 +12,7 @@ from cryoisac.io.star_text import read_tables
 from cryoisac.io.star_write import write_tables
 from cryoisac.model.ctf import CtfParameters
 from cryoisac.model.particles import Particles
+from cryoisac.model.poses import Poses, from_relion
 from cryoisac.model.table import Metadata, Table
 
 Float = npt.NDArray[np.float64]
@@ -27,6 +28,8 @@ CTF_COLUMNS = (
 )
 REFERENCE = "rlnReferenceImage"
 RELION_3_1 = 30001
+ORIGINS_A = ("rlnOriginXAngst", "rlnOriginYAngst")
+ORIGINS_PX = ("rlnOriginX", "rlnOriginY")
 ROOT_COMMENT = "cryoisac: images are relative to "
 NOT_PARTICLES = {
     "optimiser_general": "RELION's optimiser file; give the run_itNNN_data.star beside it",
@@ -135,6 +138,40 @@ def _particles(path: Path, metadata: Metadata) -> Particles:
         metadata=metadata,
         ctf_missing=missing,
     )
+
+
+def poses_of(path: Path, metadata: Metadata) -> Poses:
+    """Return the pose that a table gives each particle, in pixels.
+
+    Parameters
+    ----------
+    path : Path
+        The table, for messages.
+    metadata : Metadata
+        Its blocks. Origins are in Å (RELION 3.1 and later) or pixels (3.0); without ``rlnIsFlip`` nothing is mirrored.
+
+    Returns
+    -------
+    Poses
+        One for each row.
+
+    Raises
+    ------
+    FormatError
+        If a column is missing or holds no number, or origins are in Å and no pixel size is given.
+    """
+    fields = _Fields(path, metadata)
+    x, y = ORIGINS_A if ORIGINS_A[0] in fields else ORIGINS_PX
+    missing = [name for name in ("rlnAnglePsi", x, y) if name not in fields]
+    if missing:
+        raise FormatError(path, f"gives no poses: it has no {', '.join(missing)}")
+    origin = np.column_stack((fields[x], fields[y]))
+    if x == ORIGINS_A[0]:
+        sizes = _pixel_size_A(fields)
+        if sizes is None:
+            raise FormatError(path, "has origins in Å and no rlnImagePixelSize, without which they have no pixels")
+        origin /= sizes[:, None]
+    return from_relion(fields["rlnAnglePsi"], origin, fields.or_zero("rlnIsFlip") == 1)
 
 
 class _Fields:
