@@ -7,6 +7,7 @@ from cryoisac import conventions
 from cryoisac.alignment_settings import Multireference, ReferenceFree
 from cryoisac.explore.settings import Explore
 from cryoisac.settings import Described, Isac, Order, Setting, Settings, Simulation, Substack, describe
+from cryoisac.transform_settings import Transform
 
 NOT_IN_ORIGINAL = ("method", "max_shift", "starts", "sizes", "search", "parity", "on_bad_image")
 
@@ -93,6 +94,22 @@ and by how many threads, is said by three more:
 
 What the page shows is told in [explore.md](explore.md).
 
+## cryoisac transform
+
+    cryoisac transform STACK TABLE [OUT] [options]
+
+{transform}
+
+`--shift` is the original's spelling of `--shift-only`. What is written besides OUT, and by how many threads:
+
+| flag | meaning |
+|---|---|
+| `--class-sums FILE` | Write the sum of the moved images of each class, an MRC stack in the order of classes. |
+| `--class-averages FILE` | Write the average of the moved images of each class. |
+| `--threads N` | Threads to use; the result does not depend on it. All cores by default. |
+
+Which tables are read is told in [files.md](files.md#tables-of-poses).
+
 ## cryoisac simulate
 
     cryoisac simulate OUT_DIR [options]
@@ -131,6 +148,7 @@ def pages() -> dict[str, str]:
     substack = "\n".join(_table(Substack, original=False))
     order = "\n".join(_table(Order, original=False))
     explore = "\n".join(_table(Explore, original=False))
+    transform = "\n".join(_table(Transform, original=False))
     simulation = "\n".join(_table(Simulation, original=False))
     return {
         "settings.md": SETTINGS.format(
@@ -140,6 +158,7 @@ def pages() -> dict[str, str]:
             substack=substack,
             order=order,
             explore=explore,
+            transform=transform,
             simulation=simulation,
         ),
         "conventions.md": CONVENTIONS.format(rows="\n".join(_sentences(conventions.__doc__ or ""))),

@@ -16,6 +16,7 @@ from cryoisac.cli.options import from_options
 from cryoisac.explore.settings import Explore
 from cryoisac.model.ledger import REASONS
 from cryoisac.settings import Isac, Order, Settings, Simulation, Substack
+from cryoisac.transform_settings import Transform
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -28,6 +29,7 @@ SETTINGS_OF: dict[str, type[Settings]] = {
     "rfa": ReferenceFree,
     "simulate": Simulation,
     "substack": Substack,
+    "transform": Transform,
 }
 SHELLS = ("", "sh", "bash", "console", "shell")
 

@@ -54,7 +54,7 @@ def test_images_are_moved_as_asked(made, monkeypatch, out, options, moving):
 def test_shift_only_and_ignore_mirror(made):
     """Definition: the pose that brings the same point to the centre alone; the pose without its mirror."""
     images, poses, _ = made
-    assert run(["transform", "stack.mrcs", "table.txt", "a.mrcs", "--shift-only"]) == 0
+    assert run(["transform", "stack.mrcs", "table.txt", "a.mrcs", "--shift"]) == 0
     assert (read("a.mrcs") == Moving().move(images, Poses.at_offsets(poses.offset_px()))).all()
     assert run(["transform", "stack.mrcs", "table.txt", "b.mrcs", "--ignore_mirror"]) == 0
     rows = poses.rows()
