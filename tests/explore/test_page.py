@@ -14,7 +14,7 @@ import PIL.Image
 import pytest
 
 from cryoisac.explore import files
-from cryoisac.explore.page import FILES
+from cryoisac.explore.page import FILES, render
 from cryoisac.explore.study import explore, read_input
 from cryoisac.report.pictures import to_gray
 
@@ -132,6 +132,21 @@ def test_truth_is_in_the_page(text, finished):
     assert known["truth"] == finished.truth.view[known["index"]].tolist()
     assert "Purity: share that shows the commonest view of its class 1.000" in Page(text).text
     assert [i["value"] for i in Page(text).every("input")] == ["class", "truth", "none"]
+
+
+def test_labels_of_a_truth_may_be_any_numbers(studied):
+    """Invariance: views called 7, 5000 and 90000 are drawn as those called 0, 1 and 2; unknown ones in no colour."""
+    given = studied.input
+    truth = np.array([7, 5000, 90000])[given.truth]
+    truth[given.index[:4]] = -1
+    text = render(replace(studied, input=replace(given, truth=truth)))
+    known, page = data(text), Page(text)
+    assert known["truth"][4:8] == truth[given.index[4:8]].tolist()
+    assert known["view"] == [-1] * 4 + given.truth[given.index[4:]].tolist()
+    assert len(known["colours"]["truth"]) == 3
+    paths = [p for p in page.every("path") if "data-label" in p]
+    assert [p["data-label"] for p in paths] == [*"012", "-1", *"012"] * 2
+    assert [p.get("style") for p in paths if p["data-label"] == "-1"] == [None, None]
 
 
 def test_the_six_figures_are_there(text, studied):

@@ -23,7 +23,7 @@ const planes = Array.from(document.querySelectorAll("[data-plane]"), (figure) =>
 
 function colourOf(i) {
   if (colouring === "none") return getComputedStyle(page).getPropertyValue("--accent");
-  const label = colouring === "truth" ? known.truth[i] : known.label[i];
+  const label = colouring === "truth" ? known.view[i] : known.label[i];
   return label < 0 ? getComputedStyle(page).getPropertyValue("--rest") : known.colours[colouring][label];
 }
 

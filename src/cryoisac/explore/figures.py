@@ -125,7 +125,7 @@ def _hexagons(points: Float, reach: float, x: Scale, y: Scale) -> list[str]:
     parts = []
     for (a, b), count in zip(middles.tolist(), counts.tolist(), strict=True):
         path = "L".join(f"{x(a) + dx:.1f} {y(b) + dy:.1f}" for dx, dy in corners)
-        shade = math.ceil(SHADES * count / most)
+        shade = math.ceil(SHADES * math.sqrt(count / most))
         title = f"about {a:.1f}, {b:.1f} px: {count:,} particles"
         parts.append(f'<path class="shade{shade}" d="M{path}Z"><title>{title}</title></path>')
     return parts

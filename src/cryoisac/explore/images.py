@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import numpy.typing as npt
@@ -104,7 +105,7 @@ def geometry_of(particles: Particles, radius_px: int, target_radius_px: int) -> 
 
 
 def lay(job: Lay, folder: Path, *, threads: int, progress: Progress) -> Laid:
-    """Read all members once, and write them as given and as laid into two files in ``folder``.
+    """Read all members once, and keep them as given and as laid in two files without a name in ``folder``.
 
     An image is phase-flipped, shifted in Fourier space, shrunk, normalised, turned and mirrored.
 
@@ -113,7 +114,7 @@ def lay(job: Lay, folder: Path, *, threads: int, progress: Progress) -> Laid:
     job : Lay
         What is laid.
     folder : Path
-        Where the two files are made; they are mapped as long as the result is used.
+        Where the two files take room as long as the result is used; they have no name, so that nothing is left.
     threads : int
         Threads that work.
     progress : Progress
@@ -134,10 +135,7 @@ def lay(job: Lay, folder: Path, *, threads: int, progress: Progress) -> Laid:
     side = 2 * (g.target_radius_px + EDGE_px)
     check_room(0, 8 * n * side * side, folder)
     mask = circle(g.target_radius_px, side)
-    before, after = (
-        np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=(n, side, side))
-        for name in ("before", "after")
-    )
+    before, after = (_mapped(folder, (n, side, side)) for _ in range(2))
     place = np.full(len(job.particles), -1, dtype=np.int64)
     place[job.index] = np.arange(n)
     pictures = _Pictures.empty(job)
@@ -156,6 +154,12 @@ def lay(job: Lay, folder: Path, *, threads: int, progress: Progress) -> Laid:
     for rows, (given, laid) in over(blocks(job.index, g.box_px), work, threads, progress):
         pictures.take(place[rows], given, laid)
     return pictures.laid(before, after, mask)
+
+
+def _mapped(folder: Path, shape: tuple[int, int, int]) -> Images:
+    """Return images that lie in a file without a name, which goes when they do."""
+    with TemporaryFile(dir=folder) as file:
+        return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
 
 
 def _pair(images: Images, rows: Indices, poses: Poses, job: Preparation) -> tuple[Images, Images]:

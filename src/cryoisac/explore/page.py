@@ -7,6 +7,7 @@ from pathlib import PureWindowsPath
 from string import Template
 
 import numpy as np
+import numpy.typing as npt
 
 from cryoisac import __version__
 from cryoisac.explore.colours import colours
@@ -26,6 +27,7 @@ REDUCTIONS = {
     "twosdr": "two-stage dimension reduction",
 }
 AXES = {"tsne": "t-SNE", "umap": "UMAP", "none": "the first two components"}
+Int = npt.NDArray[np.int64]
 EIGENIMAGES = 12
 DECIMALS = 4  # of points, here and in embedding.csv
 FILES = {
@@ -71,9 +73,19 @@ def data(study: Study) -> dict[str, object]:
         "picture": PICTURE_px,
     }
     if given.truth is not None:
-        known["truth"] = given.truth[given.index[chosen]].tolist()
-        known["colours"] = {"class": colours(len(given.number)), "truth": colours(int(given.truth.max()) + 1)}
+        view, of_views = _views(study)
+        known["truth"], known["view"] = given.truth[given.index[chosen]].tolist(), view.tolist()
+        known["colours"] = {"class": colours(len(given.number)), "truth": of_views}
     return known
+
+
+def _views(study: Study) -> tuple[Int, list[str]]:
+    """Return the place of each point's label among those of the truth, -1 where it is not known, and their colours."""
+    truth = study.input.truth
+    if truth is None:
+        return np.full(len(study.points), -1), []
+    every, shown_here = np.unique(truth[truth >= 0]), truth[study.input.index[study.points]]
+    return np.where(shown_here < 0, -1, np.searchsorted(every, shown_here)), colours(len(every))
 
 
 def first_images(study: Study) -> str:
@@ -120,7 +132,7 @@ def points(study: Study) -> str:
     given, s, label = study.input, study.settings, study.input.label[study.points]
     colourings = [("class", label, colours(len(given.number)))]
     if given.truth is not None:
-        colourings.append(("truth", given.truth[given.index[study.points]], colours(int(given.truth.max()) + 1)))
+        colourings.append(("truth", *_views(study)))
     keys = "step through the points with the arrow keys"
     planes = "".join(
         f'<figure data-plane="{key}"><h3>{title}</h3><p class="faint">{_alike(seen, study.by_chance)}</p>'

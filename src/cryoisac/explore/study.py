@@ -1,10 +1,8 @@
 """The exploration of a finished classification: read, lay, reduce, embed, measure."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +104,7 @@ class Study:
     settings : Explore
         How.
     laid : Laid
-        The images; their two files are gone.
+        The images.
     points : ndarray, shape (m,), int64
         Which of the members became points, ascending.
     before, after : Seen
@@ -224,14 +222,16 @@ def explore(
         points=points,
         first=min(FIRST, len(given.index)),
     )
-    with threadpool_limits(1, user_api="blas"), TemporaryDirectory(prefix=".explore.", dir=folder) as temporary:
-        laid = lay(job, Path(temporary), threads=threads, progress=told_of)
+    with threadpool_limits(1, user_api="blas"):
+        laid = lay(job, folder, threads=threads, progress=told_of)
         told_of.stage("Reducing and embedding them")
 
         def see(images: Images) -> Seen:
             return _seen(reduced(images, laid.mask, settings), points, given.label[points], settings)
 
-        before, after = _both(see, laid, threads)
+        at_once = 2 if threads > 1 and settings.embedding != "umap" else 1  # UMAP's compiled loops bear no other thread
+        with ThreadPoolExecutor(at_once) as pool:
+            before, after = pool.map(see, (laid.before, laid.after))
     return Study(
         input=given,
         settings=settings,
@@ -242,12 +242,6 @@ def explore(
         by_chance=alike_by_chance(given.label[points]),
         purity=None if given.truth is None else purity(given.label, given.truth[given.index]),
     )
-
-
-def _both(see: Callable[[Images], Seen], laid: Laid, threads: int) -> tuple[Seen, Seen]:
-    with ThreadPoolExecutor(min(threads, 2)) as pool:
-        before, after = pool.map(see, (laid.before, laid.after))
-    return before, after
 
 
 def _seen(space: Subspace, points: Int, label: Int, settings: Explore) -> Seen:

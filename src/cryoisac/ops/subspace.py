@@ -176,27 +176,14 @@ def mpca(images: Images, rows: int, columns: int, *, block: int | None = None) -
     -----
     Ye, Janardan & Li, KDD 2004, 354; Hung, Wu, Tu & Huang, Biometrika 99 (2012) 569.
     """
-    _, h, w = images.shape
-    _check(images, rows=rows, columns=columns)
-    if rows > h or columns > w:
-        raise SettingError("rank", f"is {max(rows, columns)}, above the side of images of {w}x{h} px; lower it")
-    pixels = _Rows(images, np.arange(h * w), block)
-    mean = pixels.mean()
-    blocks = _Centred(pixels, mean, (h, w))
-    _, right = leading(blocks.scatter(axis=1), columns)
-    energy: list[float] = []
-    while True:
-        found, left = leading(blocks.scatter(axis=0, onto=right), rows)
-        energy.append(float(found.sum()) / len(images))
-        if len(energy) == SWEEPS or (len(energy) > 1 and energy[-1] - energy[-2] < LEAST_GAIN):
-            break
-        _, right = leading(blocks.scatter(axis=1, onto=left), columns)
+    blocks = _centred(images, rows, columns, block)
+    left, right, energy = _by_turns(blocks, rows, columns, len(images))
     return Multilinear(
-        mean=mean.reshape(h, w),
+        mean=blocks.mean,
         left=left,
         right=right,
         scores=np.concatenate([left.T @ part @ right for part in blocks]),
-        energy=tuple(energy),
+        energy=energy,
         total=blocks.energy() / (len(images) - 1),
     )
 
@@ -235,20 +222,42 @@ def two_stage(images: Images, rows: int, columns: int, components: int, *, block
     to cryogenic electron microscopy", arXiv:1911.09816.
     """
     _check(images, components=components)
-    first = mpca(images, rows, columns, block=block)
-    n, p0, q0 = first.scores.shape
-    flat = first.scores.reshape(n, p0 * q0)
-    values, core = leading(flat.T @ flat, min(components, p0 * q0, n - 1))
-    core = core[:, : len(values)]
-    return _with_signs(
-        Subspace(
-            mean=first.mean,
-            basis=np.stack([first.left @ g.reshape(p0, q0) @ first.right.T for g in core.T]),
-            scores=flat @ core,
-            variance=values / (n - 1),
-            total=first.total,
-        )
+    blocks, n = _centred(images, rows, columns, block), len(images)
+    left, right, _ = _by_turns(blocks, rows, columns, n)
+
+    def flat() -> Iterator[Float]:
+        return ((left.T @ part @ right).reshape(-1, rows * columns) for part in blocks)
+
+    values, core = leading(np.asarray(sum(part.T @ part for part in flat())), min(components, n - 1))
+    found = Subspace(
+        mean=blocks.mean,
+        basis=np.stack([left @ g.reshape(rows, columns) @ right.T for g in core.T]),
+        scores=np.concatenate([part @ core for part in flat()]),
+        variance=values / (n - 1),
+        total=blocks.energy() / (n - 1),
     )
+    return _with_signs(found)
+
+
+def _centred(images: Images, rows: int, columns: int, block: int | None) -> "_Centred":
+    """Return the images less their mean, after checking that they have so many rows and columns."""
+    _, h, w = images.shape
+    _check(images, rows=rows, columns=columns)
+    if rows > h or columns > w:
+        raise SettingError("rank", f"is {max(rows, columns)}, above the side of images of {w}x{h} px; lower it")
+    return _Centred(_Rows(images, np.arange(h * w), block), (h, w))
+
+
+def _by_turns(blocks: "_Centred", rows: int, columns: int, n: int) -> tuple[Float, Float, tuple[float, ...]]:
+    """Return A, B and the energy of the scores after each sweep."""
+    _, right = leading(blocks.scatter(axis=1), columns)
+    energy: list[float] = []
+    while True:
+        found, left = leading(blocks.scatter(axis=0, onto=right), rows)
+        energy.append(float(found.sum()) / n)
+        if len(energy) == SWEEPS or (len(energy) > 1 and energy[-1] - energy[-2] < LEAST_GAIN):
+            return left, right, tuple(energy)
+        _, right = leading(blocks.scatter(axis=1, onto=left), columns)
 
 
 def leading(symmetric: Float, count: int) -> tuple[Float, Float]:
@@ -328,11 +337,12 @@ class _Rows:
 class _Centred:
     """Images less their mean, a block at a time."""
 
-    def __init__(self, rows: _Rows, mean: Float, shape: tuple[int, int]) -> None:
-        self._rows, self._mean, self._shape = rows, mean, shape
+    def __init__(self, rows: _Rows, shape: tuple[int, int]) -> None:
+        self._rows, self._shape = rows, shape
+        self.mean = rows.mean().reshape(shape)
 
     def __iter__(self) -> Iterator[Float]:
-        return (part.reshape(-1, *self._shape) for part in self._rows.centred(self._mean))
+        return (part.reshape(-1, *self._shape) for part in self._rows.centred(self.mean.ravel()))
 
     def energy(self) -> float:
         """Return the sum of squares of all pixels."""
