@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cryoisac import conventions
 from cryoisac.alignment_settings import Multireference, ReferenceFree
+from cryoisac.averaging_settings import Averaging
 from cryoisac.explore.settings import Explore
 from cryoisac.settings import Described, Isac, Order, Setting, Settings, Simulation, Substack, describe
 from cryoisac.transform_settings import Transform
@@ -13,9 +14,10 @@ NOT_IN_ORIGINAL = ("method", "max_shift", "starts", "sizes", "search", "parity",
 
 SETTINGS = """# Settings
 
-Every option of `cryoisac isac`, `cryoisac mra`, `cryoisac rfa`, `cryoisac substack`, `cryoisac order`,
-`cryoisac explore` and `cryoisac simulate`. This page is made from `settings.py`, `alignment_settings.py` and
-`explore/settings.py` in `src/cryoisac`, where each setting is declared once; do not edit it by hand.
+Every option of `cryoisac isac`, `cryoisac mra`, `cryoisac rfa`, `cryoisac substack`, `cryoisac average`,
+`cryoisac order`, `cryoisac explore` and `cryoisac simulate`. This page is made from `settings.py`,
+`alignment_settings.py`, `averaging_settings.py` and `explore/settings.py` in `src/cryoisac`, where each setting is
+declared once; do not edit it by hand.
 
 A flag may be written with hyphens or underscores (`--img-per-grp`, `--img_per_grp`), and in lower case
 (`--FL`, `--fl`). A *working pixel* is a pixel of the working images, to which the particles are shrunk:
@@ -67,6 +69,23 @@ A class is left out where any of these options leaves it out. Which files are re
 | `--stack FILE` | The particles that were classified. Those that the run names by default. |
 
 What is written is told in [files.md](files.md#what-a-substack-writes).
+
+## cryoisac average
+
+    cryoisac average RUN OUT [options]
+
+{average}
+
+`--xr`, `--ts`, `--maxit` and `--fh` need `--local-alignment`; `--B-start` and `--Bfactor` need
+`--pw-adjustment bfactor`. Two options are no part of the result:
+
+| flag | meaning |
+|---|---|
+| `--stack FILE` | The particles that were classified. Those that the run names by default. |
+| `--threads N` | Threads to use; the result does not depend on it. All cores by default. |
+
+What is done is told in [averages.md](averages.md). The original's own command line runs too:
+[sp_compute_isac_avg.py](companions.md#sp_compute_isac_avgpy).
 
 ## cryoisac order
 
@@ -146,6 +165,7 @@ def pages() -> dict[str, str]:
     isac = "\n".join(_table(Isac, original=True))
     mra, rfa = ("\n".join(_table(kind, original=False)) for kind in (Multireference, ReferenceFree))
     substack = "\n".join(_table(Substack, original=False))
+    average = "\n".join(_table(Averaging, original=False))
     order = "\n".join(_table(Order, original=False))
     explore = "\n".join(_table(Explore, original=False))
     transform = "\n".join(_table(Transform, original=False))
@@ -156,6 +176,7 @@ def pages() -> dict[str, str]:
             mra=mra,
             rfa=rfa,
             substack=substack,
+            average=average,
             order=order,
             explore=explore,
             transform=transform,

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from cryoisac.alignment_settings import Multireference, ReferenceFree
+from cryoisac.averaging_settings import Averaging
 from cryoisac.cli import sphire
 from cryoisac.cli.main import COMMANDS, group
 from cryoisac.cli.options import from_options
@@ -23,6 +24,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
 SETTINGS_OF: dict[str, type[Settings]] = {
     "explore": Explore,
+    "average": Averaging,
     "isac": Isac,
     "mra": Multireference,
     "order": Order,

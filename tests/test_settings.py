@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cryoisac.alignment_settings import Multireference, ReferenceFree
+from cryoisac.averaging_settings import Averaging
 from cryoisac.errors import SettingError
 from cryoisac.explore.settings import Explore
 from cryoisac.settings import (
@@ -21,7 +22,7 @@ from cryoisac.settings import (
     describe,
 )
 
-CLASSES: tuple[type[Settings], ...] = (Isac, Simulation, Substack, Explore, Multireference, ReferenceFree)
+CLASSES: tuple[type[Settings], ...] = (Isac, Simulation, Substack, Explore, Multireference, ReferenceFree, Averaging)
 ALL = [pytest.param(c, d, id=f"{c.__name__}.{d.name}") for c in CLASSES for d in describe(c)]
 
 

@@ -72,7 +72,8 @@ def _plain(kind: Any) -> type:
     return plain
 
 
-def _default_of(settings: "type[Settings]", name: str) -> Any:
+def default_of(settings: "type[Settings]", name: str) -> Any:
+    """Return the default of one setting of a class."""
     return next(_default(f) for f in fields(settings) if f.name == name)
 
 
@@ -271,7 +272,7 @@ class Isac(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in LIKELIHOOD_ONLY if self.method == "isac2" else ISAC2_ONLY:
-            if getattr(self, name) != _default_of(type(self), name):
+            if getattr(self, name) != default_of(type(self), name):
                 flag, other = "--" + name.replace("_", "-"), "likelihood" if name in LIKELIHOOD_ONLY else "isac2"
                 raise SettingError(flag, f"belongs to --method {other}; leave it out, or add --method {other}")
         if self.search != "exact" and self.rules != NAMED["none"]:

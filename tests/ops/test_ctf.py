@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cryoisac.errors import DataError
+from cryoisac.model.poses import Poses, rotate
 from cryoisac.ops import ctf, fourier
 
 PUBLISHED = [1.0, 0.0, 0.0, 0.0, 0.1, 300.0, 2.0, 1.5]
@@ -197,3 +198,20 @@ def test_bad_metadata_are_refused(parameters):
         ctf.phase_flip(images[:1], p, apix)
     with pytest.raises(DataError, match="not a stack of squares"):
         ctf.phase_flip(images[:, :6], p, apix)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("angle", [0.0, 25.0, 200.0])
+def test_a_turned_ctf_is_that_of_the_turned_image(angle, mirror, parameters):
+    """Definition: at every frequency k' the CTF that the image has where its pose takes k' from, R(-a) M k'."""
+    p, apix = parameters(ASTIGMATIC)
+    poses = Poses(angle_deg=np.full(2, angle), shift_px=np.ones((2, 2)), mirror=np.full(2, mirror))
+    points = np.random.default_rng(4).uniform(-0.5, 0.5, (50, 2))
+    back = rotate(-angle, points * [-1.0 if mirror else 1.0, 1.0])
+    np.testing.assert_allclose(ctf.ctf_at(ctf.turned(p, poses), points, apix), ctf.ctf_at(p, back, apix), atol=1e-9)
+
+
+def test_each_ctf_turns_with_its_own_pose(parameters):
+    """Definition: as many poses as images."""
+    with pytest.raises(DataError, match="each its own"):
+        ctf.turned(parameters(ASTIGMATIC)[0], Poses.identity(3))

@@ -21,6 +21,7 @@ COMMANDS = {
     "rfa": "Align particles to their own average.",
     "simulate": "Make particle images whose classes and poses are known.",
     "substack": "Take the members of chosen classes, with their poses.",
+    "average": "Make averages of classes at the full size of the particles.",
     "order": "Put class averages into an order in which neighbours look alike.",
     "transform": "Move images by the poses of a table, and add up their classes.",
     "score": "Compare a classification with the truth of a simulation.",

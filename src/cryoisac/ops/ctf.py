@@ -3,6 +3,7 @@
 Frequencies here are in 1/Å: cycles per pixel over the pixel size.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +12,7 @@ import scipy.fft
 
 from cryoisac.errors import DataError
 from cryoisac.model.ctf import CtfParameters
+from cryoisac.model.poses import Poses
 from cryoisac.ops.fourier import Float, Images, apply_response, edge_mean, frequencies
 
 
@@ -182,6 +184,24 @@ def apply_ctf(images: Images, parameters: CtfParameters, pixel_size_A: npt.Array
     if not padded:
         return apply_response(images, ctf_2d(parameters, n, pixel_size_A))
     return _padded(images, ctf_2d(parameters, 2 * n, pixel_size_A))
+
+
+def turned(parameters: CtfParameters, poses: Poses) -> CtfParameters:
+    """Return the CTF of images once they lie on their references: its astigmatism turns, and mirrors, with the image.
+
+    The angle becomes θ0 + a, or 90 - θ0 - a where the pose mirrors.
+
+    Parameters
+    ----------
+    parameters : CtfParameters
+        Parameters of n images as they were taken.
+    poses : Poses
+        Their poses.
+    """
+    if len(parameters) != len(poses):
+        raise DataError("CTF", f"{len(parameters)} sets of parameters for {len(poses)} poses; give each its own")
+    angle = parameters.astigmatism_angle_deg + poses.angle_deg
+    return replace(parameters, astigmatism_angle_deg=np.mod(np.where(poses.mirror, 90.0 - angle, angle), 180.0))
 
 
 @lru_cache(maxsize=2)

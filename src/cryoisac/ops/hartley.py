@@ -167,6 +167,18 @@ def moved(samples: npt.NDArray[np.floating], shift_px: npt.ArrayLike, rings: Rin
     return result
 
 
+def turned(samples: npt.NDArray[np.floating], angle_deg: float, rings: Rings) -> Float:
+    """Return rings turned by an angle as a pose turns them, H'(k, phi) = H(k, phi - a), shape (n, samples)."""
+    result = np.empty(samples.shape)
+    start = 0
+    for length in rings.lengths:
+        part = slice(start, start + length)
+        phase = np.exp(-1j * np.deg2rad(angle_deg) * np.arange(length // 2 + 1))
+        result[..., part] = np.fft.irfft(np.fft.rfft(samples[..., part], axis=-1) * phase, length, axis=-1)
+        start += length
+    return result
+
+
 def ring_power(samples: npt.NDArray[np.floating], rings: Rings) -> Float:
     """Return the mean square of each ring, shape (..., r)."""
     starts = np.concatenate(([0], np.cumsum(rings.lengths)[:-1]))

@@ -193,15 +193,22 @@ class Whitening:
         ctf2 : ndarray, shape (n, r), float32
             Mean of C² over each ring.
         """
-        rings, support = self._rings, self._support
+        support = self._support
         standard = standard_background(images, support.background(filament_deg))
-        samples = self._transform(standard * support.mask(filament_deg))
+        return self.transformed(standard * support.mask(filament_deg), ctf, pixel_size_A)
+
+    def transformed(
+        self, images: Images, ctf: CtfParameters | None, pixel_size_A: npt.ArrayLike
+    ) -> tuple[Float32, Float32]:
+        """Return what a call does, of images that have been through ``standard_background`` and the mask already."""
+        rings = self._rings
+        samples = self._transform(images)
         samples *= self._scale
         if ctf is None:
             return samples, np.ones((len(images), len(rings.radii)), dtype=np.float32)
         here, there = half_rings(rings)
         response = np.empty_like(samples)
-        response[:, here] = ctf_at(ctf, rings.points_px[here] / support.box_px, pixel_size_A)
+        response[:, here] = ctf_at(ctf, rings.points_px[here] / self._support.box_px, pixel_size_A)
         response[:, there] = response[:, here]  # a CTF is even
         samples *= response
         return samples, ring_power(response, rings).astype(np.float32)
