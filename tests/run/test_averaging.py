@@ -30,6 +30,7 @@ from cryoisac.simulate.images import ParticleImages
 from cryoisac.simulate.particles import draw
 from cryoisac.workflow import run_isac
 from tests.run.conftest import contents
+from tests.test_docs import DOCS, first_cells, numberless
 
 BOX = 48
 SIMULATION = Simulation(views=3, per_view=30, box=BOX, pixel_size=7.0, snr=0.5, ctf=True, max_shift=1.5, seed=2)
@@ -199,6 +200,10 @@ def test_local_alignment_writes_poses_that_can_be_read(classified: Path, tmp_pat
     assert 0.05 < np.hypot(*moves.shift_px.T).max() < 6.0  # 4 px, and what a half moves as a whole
     one = np.loadtxt(tmp_path / "out" / "ali2d_local_params_avg" / "ali2d_local_params_avg_000.txt")
     assert one.shape == (len(whole.members[0]), 4)
+    files = [p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert {numberless(name) for name in files} == set(
+        first_cells(DOCS / "files.md", "What averages at full size write")
+    )
     assert {c["rounds"] for c in record(tmp_path / "out")["classes"]} <= set(range(1, 6))
 
 
