@@ -12,6 +12,7 @@ import pytest
 
 from cryoisac.averaging import run_average
 from cryoisac.averaging_settings import Averaging
+from cryoisac.engine.moving import Moving, transform
 from cryoisac.errors import CryoisacError, DataError, RunError, SettingError
 from cryoisac.io.eman_stack import HdfStack
 from cryoisac.io.mrc import MrcStack
@@ -20,7 +21,6 @@ from cryoisac.io.star import read_star
 from cryoisac.io.star_text import read_tables
 from cryoisac.ops.masks import circle
 from cryoisac.ops.resample import resample
-from cryoisac.ops.spline import lay
 from cryoisac.products.classification import read_classification
 from cryoisac.products.pairs import align_pairs
 from cryoisac.settings import Isac, Simulation
@@ -140,7 +140,9 @@ def test_stand_ins_of_the_originals_particles_give_its_averages(shared: Path, tm
     averages = np.where(disc, averages - averages[:, ~disc].mean(axis=1)[:, None, None], 0).astype(np.float32)
     particles = np.random.default_rng(0).normal(scale=1e-3, size=(len(found.accounted), 64, 64)).astype(np.float32)
     for average, members in zip(averages, found.members, strict=True):
-        particles[members] += lay(np.repeat(average[None], len(members), axis=0), found.poses[members].inverse())
+        copies = np.repeat(average[None], len(members), axis=0)
+        moving = Moving(method="fourier", outside=0.0)
+        particles[members] += transform(copies, found.poses[members].inverse(), moving=moving)
     write_mrc_stack(tmp_path / "stand_ins.mrcs", particles, 4.0)
     settings = Averaging(no_ctf=True, pw_adjustment="no_adjustment")
     run_average(golden, tmp_path / "out", settings, stack=tmp_path / "stand_ins.mrcs", threads=1)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cryoisac.engine.moving import Moving, transform
 from cryoisac.io.atomic import write_whole
 from cryoisac.io.star import write_star
 from cryoisac.io.text_tables import write_table
@@ -16,7 +17,6 @@ from cryoisac.model.poses import Poses
 from cryoisac.model.table import Metadata, Table
 from cryoisac.ops.fourier import edge_mean
 from cryoisac.ops.resample import resample, resampled_box
-from cryoisac.ops.spline import lay
 from cryoisac.products.ordering import Ordering, order_averages
 from cryoisac.settings import Isac
 
@@ -56,7 +56,8 @@ def order_full_size(averages: Images, radius_px: float, seed: int) -> tuple[Orde
     found = order_averages(small, range_px=min(COMPARED.xr + 1, box // 2 - 2), radius_px=radius, seed=seed)
     k = len(averages)
     turns = Poses(angle_deg=found.angle_deg, shift_px=np.zeros((k, 2)), mirror=found.mirror)
-    return found, lay(flat[found.order], turns) + background[found.order]
+    laid = transform(flat[found.order], turns, moving=Moving(method="fourier", outside=0.0))
+    return found, laid + background[found.order]
 
 
 def write_star_of(path: Path, stack: str, numbers: Index, sizes: Index, resolution_A: Float) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 from cryoisac.cluster.halves import HalfSums
 from cryoisac.engine.contract import Images, Indices
 from cryoisac.engine.likelihood import RingImages
+from cryoisac.engine.moving import Moving
 from cryoisac.errors import DataError
 from cryoisac.model.particles import Particles
 from cryoisac.model.poses import Poses
@@ -20,12 +20,12 @@ from cryoisac.ops.hartley import transform_rings
 from cryoisac.ops.masks import circle
 from cryoisac.ops.normalise import subtract_background
 from cryoisac.ops.polar import Rings
-from cryoisac.ops.spline import lay_spectra
 from cryoisac.ops.whiten import EDGE_PX, Support, Whitening, background_power, standard_background
 from cryoisac.run.working_stack import blocks, over
 
 FIRST_RING = 2  # the innermost holds little of a particle, and the background's slopes
 MOST_MEASURED = 2000  # images that tell the noise
+EXACTLY = Moving(method="fourier", outside=0.0, threads=1)  # in blocks, which have a thread each
 UNTOUCHED, FLIPPED, MULTIPLIED = 0, 1, 2  # what was done to images for their CTF
 Float = npt.NDArray[np.float64]
 
@@ -88,9 +88,10 @@ def half_sums(job: FullSize, members: Indices, poses: Poses, half: npt.NDArray[n
     signal, weight = np.zeros((2, n, n)), np.zeros((2, n, n // 2 + 1))
 
     def work(place: Indices) -> tuple[Float, Float]:
-        laid, squares = _laid(job, members[place], poses[place])
-        own = np.stack((half[place] == 0, half[place] == 1)).astype(np.float64)
-        return np.tensordot(own, laid, axes=1), np.tensordot(own, squares, axes=1)
+        images, squares = _multiplied(job, members[place], poses[place])
+        own, sums = half[place], np.zeros((2, n, n))
+        EXACTLY.add(images, poses[place], own, sums)
+        return sums, np.tensordot(np.stack((own == 0, own == 1)).astype(np.float64), squares, axes=1)
 
     for _, (part, squares) in over(blocks(np.arange(count), n), work, job.threads):
         signal += part
@@ -98,20 +99,18 @@ def half_sums(job: FullSize, members: Indices, poses: Poses, half: npt.NDArray[n
     return HalfSums(signal=signal, weight=weight, sizes=np.bincount(half, minlength=2))
 
 
-def _laid(job: FullSize, rows: Indices, poses: Poses) -> tuple[Images, Float]:
-    """Return images times their CTF, laid on their class, and their squared CTF there."""
+def _multiplied(job: FullSize, rows: Indices, poses: Poses) -> tuple[Images, Float]:
+    """Return images times their CTF, and their squared CTF as it is once they lie on their class."""
     n, ctf = job.box_px, job.particles.ctf
     images = subtract_background(job.particles.read(rows), circle(job.radius_px, n))
     _check_finite(job, rows, images)
-    spectra = scipy.fft.rfft2(images)
     if not job.ctf or ctf is None:
-        return lay_spectra(spectra, poses), np.ones((len(rows), n, n // 2 + 1))
+        return images, np.ones((len(rows), n, n // 2 + 1))
     response, done = ctf_2d(ctf[rows], n, job.sizes_A(rows)), job.corrected[rows]
     if done.any():
         response = np.where((done == FLIPPED)[:, None, None], np.abs(response), response)
         response[done == MULTIPLIED] = 1.0
-    spectra *= response.astype(np.float32)
-    return lay_spectra(spectra, poses), ctf_2d(turned(ctf[rows], poses), n, job.sizes_A(rows)) ** 2
+    return apply_response(images, response), ctf_2d(turned(ctf[rows], poses), n, job.sizes_A(rows)) ** 2
 
 
 def _check_finite(job: FullSize, rows: Indices, images: Images) -> None:
@@ -186,7 +185,7 @@ def ring_images(
     def work(place: Indices) -> None:
         rows = members[place]
         standard = standard_background(_raw(job, rows), outside)
-        laid = lay_spectra(scipy.fft.rfft2(standard), poses[place])
+        laid = EXACTLY.move(standard, poses[place])
         own = None if ctf is None else turned(ctf[rows], poses[place])
         samples[place], ctf2[place] = whitening.transformed(laid * mask, own, job.sizes_A(rows))
 
