@@ -107,7 +107,7 @@ and by how many threads, is said by three more:
 
 | flag | meaning |
 |---|---|
-| `--stack FILE` | The particles that were classified. Those that the run names by default. |
+| `--stack FILE` | The particles that were classified. Those that RUN names by default. |
 | `--truth FILE` | What each particle shows: a CSV file with a column `view` or `class`, or one number a line. |
 | `--threads N` | Threads to use; the result does not depend on it. All cores by default. |
 

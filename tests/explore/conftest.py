@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from cryoisac.explore.settings import Explore
-from cryoisac.explore.study import Study, explore, read_input
+from cryoisac.explore.source import read_input
+from cryoisac.explore.study import Study, explore
 from cryoisac.model.ledger import Ledger
 from cryoisac.products.averages import write_averages
 from cryoisac.products.tables import write_original_tables

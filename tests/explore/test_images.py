@@ -8,7 +8,7 @@ import pytest
 from cryoisac.errors import DataError, SettingError
 from cryoisac.explore import images as explored
 from cryoisac.explore.images import Lay, geometry_of, lay
-from cryoisac.explore.study import read_input
+from cryoisac.explore.source import read_input
 from cryoisac.model.particles import Particles
 from cryoisac.model.poses import Poses
 from cryoisac.ops.warp import rotate_shift
@@ -126,7 +126,7 @@ def test_threads_change_no_bit(finished, tmp_path):
             particles=given.particles,
             index=given.index,
             label=given.label,
-            poses=given.found.poses[given.index],
+            poses=given.poses,
             geometry=geometry_of(given.particles, 20, 16),
             ctf=True,
             points=np.arange(10),

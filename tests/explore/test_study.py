@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from cryoisac.errors import DataError, RunError, SettingError
-from cryoisac.explore.study import explore, read_input, sampled
+from cryoisac.explore.source import read_input
+from cryoisac.explore.study import explore, sampled
 from cryoisac.io.mrc_write import write_mrc_stack
 
 from .conftest import PER_VIEW, RADIUS, SMALL, VIEWS

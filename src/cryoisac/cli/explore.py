@@ -11,7 +11,7 @@ from cryoisac.explore.settings import Explore
 
 
 @click.command("explore")
-@click.argument("run_dir", metavar="RUN", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("directory", metavar="[OUT]", required=False, type=click.Path(path_type=Path, file_okay=False))
 @settings_options(Explore)
 @click.option(
@@ -40,7 +40,7 @@ from cryoisac.explore.settings import Explore
     help="Number of threads; the result does not depend on it.  [1 or more; default: all cores]",
 )
 def command(
-    run_dir: Path,
+    run: Path,
     directory: Path | None,
     stack: Path | None,
     truth: Path | None,
@@ -49,19 +49,21 @@ def command(
 ) -> None:
     """Look at the images of a finished classification: what they vary in, and how alignment parts the classes.
 
-    RUN is the directory of a run of this program or of SPHIRE's ISAC, or of averages made from one. Writes a page,
-    explore.html, and the numbers behind it into OUT, by default RUN/explore.
+    RUN is the directory of a run of this program or of SPHIRE's ISAC, or of averages made from one; or a table of
+    classes and poses: a STAR file, a stack of EMAN2, or text with index, angle, x, y, mirror and class. Writes a page,
+    explore.html, and the numbers behind it into OUT, by default RUN/explore, or explore beside the table.
     """
     settings = from_options(Explore, options)
     from cryoisac.cli.progress import shown_on
     from cryoisac.engine.native import default_threads
     from cryoisac.explore.embedding import check_installed
     from cryoisac.explore.files import write
-    from cryoisac.explore.study import explore, read_input
+    from cryoisac.explore.source import read_input
+    from cryoisac.explore.study import explore
 
     check_installed(settings.embedding)
-    given = read_input(run_dir, settings, stack=stack, truth=truth)
-    out = directory or run_dir / "explore"
+    given = read_input(run, settings, stack=stack, truth=truth)
+    out = directory or (run if run.is_dir() else run.parent) / "explore"
     out.mkdir(parents=True, exist_ok=True)
     with shown_on(sys.stdout) as progress:
         study = explore(given, settings, out, threads=threads or default_threads(), progress=progress)
@@ -76,7 +78,8 @@ def summary(study: Any) -> list[str]:
     """Return what an exploration found, a line each."""
     given, p = study.input, study.purity
     lines = [
-        f"{len(given.index)} of {len(given.particles)} particles, in {len(given.number)} classes; "
+        f"{len(given.index)} of {len(given.particles)} particles, in {len(given.number)} "
+        f"class{'es' if len(given.number) > 1 else ''}; "
         f"{len(study.points)} points",
         f"Nearest images of the same class: {study.before.alike_scores:.1%} as given, "
         f"{study.after.alike_scores:.1%} aligned, {study.by_chance:.1%} by chance",

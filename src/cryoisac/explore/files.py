@@ -36,7 +36,7 @@ def write(study: Study, folder: Path) -> Path:
     Path
         The page. The same study gives the same bytes: it holds no time and no place.
     """
-    size = study.input.found.pixel_size_A
+    size = study.input.pixel_size_A
     pixel_size_A = None if size is None else size * study.input.radius_px / study.settings.target_radius
     before, after = study.before.space, study.after.space
     means = np.stack((before.mean, after.mean)).astype(np.float32)
@@ -87,7 +87,7 @@ def record(study: Study) -> dict[str, Any]:
     return {
         "program": "cryoisac",
         "version": __version__,
-        "classification": given.found.kind,
+        "classification": given.kind,
         "particles": PureWindowsPath(str(given.particles.path)).name,
         "settings": asdict(study.settings) | {"radius": given.radius_px, "ctf": given.ctf},
         "counts": {

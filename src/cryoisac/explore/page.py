@@ -50,7 +50,7 @@ def render(study: Study) -> str:
         title=f"{name} – exploration",
         heading=name,
         version=escape(__version__),
-        summary=f"{members:,} of {len(given.particles):,} particles, in {k:,} classes; "
+        summary=f"{members:,} of {len(given.particles):,} particles, in {k:,} class{'es' if k > 1 else ''}; "
         f"{len(study.points):,} of them are points below.",
         style=style,
         data=json.dumps(data(study), separators=(",", ":")),
@@ -109,7 +109,7 @@ def first_images(study: Study) -> str:
 def distributions(study: Study) -> str:
     """Return class sizes, rotations, centres and defoci."""
     given = study.input
-    found = given.found.poses[given.index]
+    found = given.poses
     sizes = class_sizes(given.number, given.sizes, colours(len(given.number)))
     turned = histogram(
         [""], count([found.angle_deg], edge=360.0), axis="rotation onto the class average (deg)", of="particles"

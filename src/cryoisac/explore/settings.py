@@ -42,14 +42,14 @@ class Explore(Settings):
     seed: Annotated[int, Setting("Seed of all random numbers.", at_least=0, at_most=2**32 - 1)] = 0
     radius: Annotated[
         int | None,
-        Setting("Particle radius in the input images.", "px", at_least=1, automatic="that of the classification"),
+        Setting("Particle radius in the input images.", "px", at_least=1, automatic="that of the run"),
     ] = None
     target_radius: Annotated[
         int, Setting("Particle radius in the images that are compared.", "px", at_least=8, at_most=200)
     ] = 29
     ctf: Annotated[
         bool | None,
-        Setting("Flip phases where the CTF is negative.", automatic="as the classification did"),
+        Setting("Flip phases where the CTF is negative.", automatic="as the run did"),
     ] = None
 
     def __post_init__(self) -> None:

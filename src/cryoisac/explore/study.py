@@ -1,4 +1,4 @@
-"""The exploration of a finished classification: read, lay, reduce, embed, measure."""
+"""The exploration of a finished classification: lay, reduce, embed, measure."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,68 +9,19 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from cryoisac.engine.contract import Images
-from cryoisac.errors import DataError, SettingError
 from cryoisac.explore.embedding import check_installed, embed
 from cryoisac.explore.images import Laid, Lay, geometry_of, lay
 from cryoisac.explore.separation import Purity, alike_by_chance, neighbours_alike, purity
 from cryoisac.explore.settings import Explore
-from cryoisac.explore.truth import read_labels
-from cryoisac.io.registry import read_particles
-from cryoisac.model.particles import Particles
+from cryoisac.explore.source import Input
 from cryoisac.ops.masks import Mask
 from cryoisac.ops.subspace import Subspace, mpca, pca, two_stage
-from cryoisac.products.class_tables import classified_particles, read_record, told
-from cryoisac.products.classification import Classification, read_classification
 from cryoisac.run.progress import Progress, Silent
 from cryoisac.streams import stream
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 FIRST = 20  # images shown whole
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Input:
-    """A finished classification and its particles.
-
-    Parameters
-    ----------
-    found : Classification
-        What was found.
-    particles : Particles
-        What was classified.
-    truth : ndarray, shape (all,), int64, or None
-        What each particle shows, -1 where that is not known.
-    index : ndarray, shape (n,), int64
-        Particles in classes, ascending.
-    label : ndarray, shape (n,), int64
-        Place of the class of each in ``number``.
-    number : ndarray, shape (k,), int64
-        Class numbers, ascending.
-    radius_px : int
-        Radius of the particle.
-    ctf : bool
-        Whether phases are flipped.
-    """
-
-    found: Classification
-    particles: Particles
-    truth: Int | None
-    index: Int
-    label: Int
-    number: Int
-    radius_px: int
-    ctf: bool
-
-    @property
-    def sizes(self) -> Int:
-        """Members of each class, shape (k,)."""
-        return np.bincount(self.label, minlength=len(self.number))
-
-    @property
-    def defocus_um(self) -> Float | None:
-        """Mean defocus of each particle in a class, shape (n,), where it is known."""
-        return None if self.particles.ctf is None else self.particles.ctf.defocus_um[self.index]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -125,63 +76,6 @@ class Study:
     purity: Purity | None
 
 
-def read_input(run: Path, settings: Explore, *, stack: Path | None = None, truth: Path | None = None) -> Input:
-    """Read a finished classification and the table of its particles.
-
-    Parameters
-    ----------
-    run : Path
-        Directory of the classification.
-    settings : Explore
-        How it will be explored.
-    stack : Path, optional
-        The particles that were classified; by default those that the run names.
-    truth : Path, optional
-        Table of what each particle shows.
-
-    Returns
-    -------
-    Input
-
-    Raises
-    ------
-    RunError
-        When the particles are not known, or not there.
-    DataError
-        When the particles are not those that were classified.
-    SettingError
-        When the radius is not known, or the CTF is asked for and not there.
-    """
-    found = read_classification(run)
-    path = classified_particles(run) if stack is None else stack
-    given = read_particles(path)
-    if len(given) != len(found.accounted):
-        raise DataError(
-            path, f"has {len(given)} images, where {run} tells of {len(found.accounted)}; give what was classified"
-        )
-    radius_px = settings.radius or round(found.radius_px or 0)
-    if not radius_px:
-        raise SettingError("--radius", f"is not known from {run}; give the particle radius in input pixels")
-    number = np.sort(found.number)
-    of = found.class_of
-    index = np.flatnonzero(of > 0)
-    if len(index) < 2:
-        raise DataError(run, "has fewer than two particles in classes; there is nothing to explore")
-    ctf = bool(told(read_record(run), "settings", "ctf")) if settings.ctf is None else settings.ctf
-    if settings.ctf and (given.ctf is None or given.pixel_size_A is None):
-        raise SettingError("--ctf", f"needs CTF parameters and a pixel size, which {path} does not have")
-    return Input(
-        found=found,
-        particles=given,
-        truth=None if truth is None else read_labels(truth, len(given)),
-        index=index,
-        label=np.searchsorted(number, of[index]),
-        number=number,
-        radius_px=radius_px,
-        ctf=ctf,
-    )
-
-
 def explore(
     given: Input, settings: Explore, folder: Path, *, threads: int = 1, progress: Progress | None = None
 ) -> Study:
@@ -216,7 +110,7 @@ def explore(
         particles=given.particles,
         index=given.index,
         label=given.label,
-        poses=given.found.poses[given.index],
+        poses=given.poses,
         geometry=geometry_of(given.particles, given.radius_px, settings.target_radius),
         ctf=given.ctf,
         points=points,
