@@ -1,0 +1,276 @@
+"""The engine contract on a device: images resampled on rings there, compared as matrices, laid on each other."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cryoisac.engine import shifted
+from cryoisac.engine.contract import (
+    Images,
+    Indices,
+    Match,
+    Offsets,
+    Search,
+    check_labels,
+    check_rows,
+    check_search,
+    check_stack,
+    found_poses,
+    room_px,
+    trial_counts,
+)
+from cryoisac.engine.gpu.layout import Folded, Layout
+from cryoisac.engine.gpu.memory import Place, computing
+from cryoisac.engine.gpu.sampling import Sampler, warped
+from cryoisac.engine.gpu.search import Searcher
+from cryoisac.engine.gpu.store import Store
+from cryoisac.engine.gpu.sums import class_sums
+from cryoisac.engine.gpu.zoom import coarse_angles
+from cryoisac.engine.likelihood_native import outermost
+from cryoisac.engine.reference import angle_stride
+from cryoisac.errors import DataError, SettingError
+from cryoisac.model.poses import Poses
+from cryoisac.ops.polar import Float, Rings, parabola_offset
+
+MODES = ("exact", "fast")
+SAMPLE_BYTES = 40  # of a sample on a ring: its point, values, normalised values, and what the transform takes
+PIXEL_BYTES = 160  # of a pixel that is moved: points, neighbours, their indices
+ROW_BYTES = 200  # of a row on the host
+TOGETHER = 256  # references whose energy is measured at once
+NEAR_px = 1e-4  # so that rounding does not decide about a whole step, as in ``shifted.allowed``
+
+
+class TorchEngine:
+    """Score, match and add up images on a device that PyTorch drives.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, h, h), float32
+        The working stack.
+    place : Place
+        The device, and what may be taken of its memory; images that do not fit stay on the host.
+    mode : str
+        "exact", or "fast": references shifted instead of rows.
+
+    Notes
+    -----
+    Exact answers equal those of ``ReferenceEngine``, fast ones those of ``FastReferenceEngine`` but for the choice
+    between shifts whose peaks are nearly equal, to float32 rounding. Batches move them by that rounding; class sums
+    not at all.
+    """
+
+    def __init__(self, images: Images, place: Place, *, mode: str = "exact") -> None:
+        stack = check_stack(images)
+        if mode not in MODES:
+            raise SettingError("mode", f"{mode!r}: must be one of {', '.join(MODES)}")
+        self._shape = (stack.shape[0], stack.shape[1], stack.shape[2])
+        self._fast, self._place = mode == "fast", place
+        self._store = Store(stack, place, _with_means, 4 * (stack[:1].size + 1))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Images, rows and columns of the stack."""
+        return self._shape
+
+    def plan(self, rows: int, references: int, search: Search) -> int:
+        """Return the most memory, in bytes, that a question takes besides the stack, on device and host."""
+        sums = references * 8 * self.shape[1] * self.shape[2]
+        return self._place.budget_bytes + sums + rows * (ROW_BYTES + 4 * references)
+
+    def score(self, references: Images, images: Indices, offsets_px: Offsets, search: Search) -> Images:
+        """Return the best correlation of each row with each reference, shape (m, k); see ``Engine``."""
+        with computing(self._place.tf32):
+            searcher, _ = self._asked(references, images, offsets_px, search)
+            return searcher.scores(len(images), len(references))
+
+    def match(self, references: Images, labels: Indices, images: Indices, offsets_px: Offsets, search: Search) -> Match:
+        """Return the best pose of each row on the reference that its label names; see ``Engine``."""
+        check_labels(labels, len(images), len(references))
+        with computing(self._place.tf32):
+            searcher, trials = self._asked(references, images, offsets_px, search)
+            found = searcher.found(np.asarray(labels, dtype=np.int64), len(references))
+        between = parabola_offset(found.around) if search.angle_step_deg == 0 else 0.0
+        angle = np.nan_to_num(found.index + between) * 360.0 / trials.layout.longest
+        moves = trials.shifts_px[found.shift]
+        if self._fast:
+            moves = shifted.moves_px(angle, moves, found.mirror)
+            moves = shifted.confined(moves, room_px(offsets_px, self.shape[1], search.last_ring))
+        return Match(poses=found_poses(offsets_px, moves, angle, found.mirror), score=found.score)
+
+    def total(self, labels: Indices, images: Indices, poses: Poses, k: int) -> Float:
+        """Return the sum over each class of its images laid on it, shape (k, h, w); see ``Engine``."""
+        check_rows(self.shape, images, poses.shift_px)
+        check_labels(labels, len(images), k, least=-1)
+        placements, side = _placements(poses, self.shape[1]), self.shape[1]
+
+        def moved(rows: Indices, following: Indices) -> torch.Tensor:
+            own = self._store.take(images[rows])[:, :-1].view(-1, side, side)
+            result = warped(own, torch.from_numpy(placements[rows]).to(self._place.device)).flatten(1)
+            self._store.expect(images[following])
+            return result
+
+        with computing(self._place.tf32):
+            sums = class_sums(labels, k, side * side, moved, self._place, PIXEL_BYTES * side * side)
+        return sums.reshape(k, side, side)
+
+    def quick_total(self, labels: Indices, images: Indices, poses: Poses, k: int) -> Float:
+        """Return the same as ``total``, which is quick here."""
+        return self.total(labels, images, poses, k)
+
+    def _asked(
+        self, references: Images, images: Indices, offsets_px: Offsets, search: Search
+    ) -> "tuple[Searcher, _Trials]":
+        check_rows(self.shape, images, offsets_px)
+        check_search(self.shape, references, search)
+        make = _FastTrials if self._fast else _ExactTrials
+        rows = _Rows(self._store, self.shape[1], images, np.asarray(offsets_px, dtype=np.float64))
+        trials = make(rows, np.ascontiguousarray(references, dtype=np.float32), search, self._place.device)
+        return Searcher(trials, self._place), trials
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The rows of a question."""
+
+    store: Store
+    box_px: int
+    images: Indices
+    offsets_px: Offsets
+
+
+class _Trials:
+    """What exact and fast searches share."""
+
+    def __init__(self, rows: _Rows, references: Images, search: Search, device: torch.device) -> None:
+        rings = Rings.between(search.first_ring, search.last_ring, search.ring_step)
+        self.layout = Layout(rings, device)
+        self.angles, self.stride, self.mirror = rings.longest, angle_stride(search, rings.longest), search.mirror
+        self.row_shifts = self.reference_shifts = 1
+        self.row_bytes = SAMPLE_BYTES * self.layout.samples + 8 * rows.box_px**2
+        self.shifts_px = np.zeros((1, 2))
+        self._rows, self._references, self._search, self._device = rows, references, search, device
+        self._sample = Sampler(self.layout, rows.box_px, device)
+
+    def _reference_spectra(self, which: Indices, shifts_px: Offsets, *, normalise: bool = False) -> torch.Tensor:
+        own = _with_means(torch.from_numpy(self._references[which]).to(self._device))
+        centres = np.broadcast_to(self._rows.box_px // 2 + shifts_px, (len(which), *shifts_px.shape))
+        return self.layout.weighted(self._spectra(own, centres, normalise=normalise))
+
+    def _image_spectra(self, rows: Indices, following: Indices, shifts_px: Offsets) -> torch.Tensor:
+        source = self._rows
+        own = source.store.take(source.images[rows])
+        centres = source.box_px // 2 + source.offsets_px[rows][:, None] + shifts_px
+        spectra = self._spectra(own, centres, normalise=self._search.normalise_rings)
+        source.store.expect(source.images[following])
+        return spectra
+
+    def _spectra(self, pixels: torch.Tensor, centres_px: Offsets, *, normalise: bool) -> torch.Tensor:
+        side = self._rows.box_px
+        images, means = pixels[:, :-1].view(-1, side, side), pixels[:, -1]
+        return self.layout.spectra(self._sample(images, means, centres_px, normalise=normalise))
+
+
+class _ExactTrials(_Trials):
+    """Every row at each of its trial shifts, references where they are."""
+
+    def __init__(self, rows: _Rows, references: Images, search: Search, device: torch.device) -> None:
+        super().__init__(rows, references, search, device)
+        self._counts = trial_counts(rows.offsets_px, rows.box_px, search)
+        left, right, down, up = self._counts.max(axis=0, initial=0)
+        y, x = np.mgrid[-down : up + 1, -left : right + 1]
+        self._steps = np.stack((x.ravel(), y.ravel()), axis=-1)
+        self.shifts_px = self._steps * search.step_px
+        self.row_shifts = len(self._steps)
+
+    def references(self, which: Indices) -> Folded:
+        return self.layout.references(self._reference_spectra(which, np.zeros((1, 2))))
+
+    def images(self, rows: Indices, following: Indices) -> Folded:
+        return self.layout.images(self._image_spectra(rows, following, self.shifts_px))
+
+    def close(self, curves: torch.Tensor, rows: Indices) -> None:
+        x, y = self._steps.T
+        left, right, down, up = self._counts[rows].transpose(2, 0, 1)[..., None]
+        open_to = (-left <= x) & (x <= right) & (-down <= y) & (y <= up)  # g, m, u
+        if not open_to.all():
+            shut = torch.from_numpy(~open_to).to(self._device)
+            curves.masked_fill_(shut[None, :, None, None, :, :, None], -torch.inf)
+
+    def open_curves(self, curves: torch.Tensor, rows: Indices, shifts: torch.Tensor) -> torch.Tensor:
+        return curves  # the best shift is open at all angles
+
+
+class _FastTrials(_Trials):
+    """Every row once, references at each trial shift; what a row has room for depends on the angle."""
+
+    def __init__(self, rows: _Rows, references: Images, search: Search, device: torch.device) -> None:
+        super().__init__(rows, references, search, device)
+        self.shifts_px = shifted.trial_grid(search) * search.step_px
+        self.reference_shifts = len(self.shifts_px)
+        self._room = room_px(rows.offsets_px, rows.box_px, search.last_ring)
+        furthest = np.linalg.norm(self.shifts_px, axis=1).max()
+        self._ample = (self._room >= furthest).all(axis=1)
+        if search.angle_step_deg == 0:
+            self.angles = coarse_angles(self._order_energies(), self.layout.longest)
+
+    def references(self, which: Indices) -> Folded:
+        return self.layout.references(self._reference_spectra(which, self.shifts_px))
+
+    def images(self, rows: Indices, following: Indices) -> Folded:
+        return self.layout.images(self._image_spectra(rows, following, np.zeros((1, 2))))
+
+    def close(self, curves: torch.Tensor, rows: Indices) -> None:
+        if not self._ample[rows].all():
+            moves = self._moves(len(curves))[:, None, None, :, None, None]  # a, g, c, s, m, u, mirror, (x, y)
+            room = self._own_room(rows)[None, :, None, None, :, None, None]
+            curves.masked_fill_(_shut(moves, room), -torch.inf)
+
+    def open_curves(self, curves: torch.Tensor, rows: Indices, shifts: torch.Tensor) -> torch.Tensor:
+        if self._ample[rows].all():
+            return curves
+        moves = self._moves(len(curves))[:, shifts]  # a, m, mirror, (x, y)
+        return curves.masked_fill(_shut(moves, self._own_room(rows)[None, :, None]), -torch.inf)
+
+    def _own_room(self, rows: Indices) -> torch.Tensor:
+        return torch.from_numpy(self._room[rows].astype(np.float32)).to(self._device)
+
+    def _moves(self, angles: int) -> torch.Tensor:
+        """Return how a centre moves at each angle and shift of the references, straight and mirrored, (a, s, 2, 2)."""
+        angle = np.arange(angles)[:, None] * 360.0 / angles
+        moves = [shifted.moves_px(angle, self.shifts_px, mirror) for mirror in (False, True)]
+        return torch.from_numpy(np.stack(moves, axis=2).astype(np.float32)).to(self._device)
+
+    def _order_energies(self) -> torch.Tensor:
+        """Return the energy of the orders of references without their mean, each of the same energy."""
+        shifts = outermost(self.shifts_px)
+        total = torch.zeros(self.layout.longest // 2 + 1, device=self._device)
+        for first in range(0, len(self._references), TOGETHER):
+            which = np.arange(first, min(first + TOGETHER, len(self._references)))
+            spectra = self._reference_spectra(which, shifts, normalise=True)
+            total += self.layout.order_energy(spectra).sum(dim=0)
+        return total
+
+
+def _shut(moves: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
+    """Return which moves (..., 2) do not keep within a row's room (..., 4); see ``shifted.allowed``."""
+    x, y = moves[..., 0], moves[..., 1]
+    left, right, down, up = (side + NEAR_px for side in room.unbind(dim=-1))
+    return (x < -left) | (x > right) | (y < -down) | (y > up)
+
+
+def _with_means(images: torch.Tensor) -> torch.Tensor:
+    """Return the pixels of images (n, h, h) and, last, the mean of each, (n, h h + 1)."""
+    pixels = images.flatten(1)
+    mean = pixels.double().mean(dim=1) if images.device.type != "mps" else pixels.mean(dim=1)
+    return torch.cat((pixels, mean.float()[:, None]), dim=1)
+
+
+def _placements(poses: Poses, side_px: int) -> npt.NDArray[np.float64]:
+    """Return cos, sin, x, y and mirror of each pose, shape (m, 5); the box repeats, as in the original."""
+    if not np.isfinite(poses.rows()).all():
+        raise DataError("poses", "an angle or shift is not a finite number")
+    angle = np.deg2rad(poses.angle_deg)
+    shift = np.fmod(poses.shift_px, side_px)
+    return np.column_stack((np.cos(angle), np.sin(angle), shift, poses.mirror))

@@ -1,0 +1,229 @@
+"""The likelihood engine on a device: ring coefficients stay there, references are moved by phases."""
+
+import numpy as np
+import torch
+
+from cryoisac.engine.contract import Indices, Match, check_labels
+from cryoisac.engine.gpu.layout import COMPLEX_BYTES, Folded, Layout
+from cryoisac.engine.gpu.memory import Place, computing, in_batches
+from cryoisac.engine.gpu.search import Searcher
+from cryoisac.engine.gpu.store import Store
+from cryoisac.engine.gpu.sums import class_sums
+from cryoisac.engine.gpu.turning import Turner
+from cryoisac.engine.gpu.zoom import coarse_angles
+from cryoisac.engine.likelihood import Float32, PoseSearch, RingImages, check_references, norm_powers, used_rings
+from cryoisac.engine.likelihood_native import outermost
+from cryoisac.engine.likelihood_reference import NEWTON_STEPS, frame_shift_px
+from cryoisac.errors import DataError
+from cryoisac.model.poses import Poses, wrap
+from cryoisac.ops.polar import Float, Rings, parabola_offset
+
+ROW_BYTES = 160  # of a row on the host
+LAID_BYTES = 120  # of a sample of a row that is laid on its class
+HILL_BYTES = 200  # of a sample of a row whose pose is refined
+TOGETHER = 256  # references whose energy is measured at once
+
+
+class TorchLikelihoodEngine:
+    """Likelihood gains, poses and class sums of stored rings on a device that PyTorch drives.
+
+    Parameters
+    ----------
+    images : RingImages
+        The images; samples may be mapped from a file.
+    place : Place
+        The device, and what may be taken of its memory; images that do not fit stay on the host.
+
+    Notes
+    -----
+    Answers are those of ``LikelihoodReferenceEngine`` to float32 rounding, but for searches, which may choose between
+    shifts whose peaks are nearly equal. Batches move them by that rounding; class sums not at all.
+    """
+
+    def __init__(self, images: RingImages, place: Place) -> None:
+        _check_rings(images.rings)
+        self._images, self._place = images, place
+        self._layout = Layout(images.rings, place.device)
+        self._ctf2 = torch.from_numpy(np.array(images.ctf2, dtype=np.float32)).to(place.device)
+        self._store = Store(images.samples, place, self._layout.spectra, COMPLEX_BYTES * self._layout.coefficients)
+
+    @property
+    def images(self) -> RingImages:
+        """The images it holds."""
+        return self._images
+
+    def plan(self, rows: int, references: int, search: PoseSearch) -> int:
+        """Return the most memory, in bytes, that a question takes besides the images, on device and host."""
+        samples = sum(self._images.rings.lengths)
+        return self._place.budget_bytes + 24 * references * samples + rows * (ROW_BYTES + 4 * references)
+
+    def score(self, references: Float32, images: Indices, search: PoseSearch) -> Float32:
+        """Return the gain of each row with each reference at its best pose, shape (m, k); see ``LikelihoodEngine``."""
+        with computing(self._place.tf32):
+            trials = self._trials(references, images, search)
+            scores = Searcher(trials, self._place).scores(len(images), len(references))
+            powers = torch.from_numpy(trials.powers.T.astype(np.float32)).to(self._place.device)
+
+            def subtract(part: slice, following: slice) -> None:
+                scores[part] -= (self._own_ctf2(images[part], len(powers)) @ powers).cpu().numpy()
+
+            in_batches(len(images), 8 * (len(references) + len(powers)), subtract, self._place)
+        return scores
+
+    def match(self, references: Float32, labels: Indices, images: Indices, search: PoseSearch) -> Match:
+        """Return the best pose of each row on the reference that its label names; see ``LikelihoodEngine``."""
+        check_labels(labels, len(images), len(references))
+        with computing(self._place.tf32):
+            trials = self._trials(references, images, search)
+            found = Searcher(trials, self._place).found(np.asarray(labels, dtype=np.int64), len(references))
+        angle = np.nan_to_num(found.index + parabola_offset(found.around)) * 360.0 / trials.layout.longest
+        shift = np.asarray(search.shifts_px, dtype=np.float64)[found.shift]
+        shift[:, 0] *= np.where(found.mirror, -1.0, 1.0)
+        norms = self._norms(trials.powers, labels, images)
+        return Match(
+            poses=Poses(angle_deg=wrap(angle), shift_px=shift, mirror=found.mirror),
+            score=(found.score - norms).astype(np.float32),
+        )
+
+    def refine(self, references: Float32, labels: Indices, images: Indices, poses: Poses, last_ring: int) -> Match:
+        """Return the poses at the nearest maximum of the gain; see ``LikelihoodEngine``."""
+        check_references(self._images, references, PoseSearch(last_ring=last_ring, shifts_px=np.zeros((1, 2))))
+        self._check_images(images)
+        check_labels(labels, len(images), len(references))
+        layout, placed = self._layout_to(last_ring), _placed(poses, len(images))
+        powers, device = _powers(references, layout.rings), self._place.device
+        turner, value = Turner(layout, self._images.box_px, device), np.empty(len(images))
+        order = np.argsort(labels, kind="stable")
+
+        def climb(part: slice, following: slice) -> None:
+            rows = order[part]
+            which, own = np.unique(labels[rows], return_inverse=True)
+            weighted = torch.from_numpy(references[which, : layout.samples].astype(np.float32)).to(device)
+            weighted = (weighted * layout.area)[torch.from_numpy(own).to(device)]
+            spectra = self._store.take(images[rows])
+            start = torch.from_numpy(placed[rows]).to(device, turner.type)
+            found, top = turner.climbed(spectra, weighted, start, NEWTON_STEPS)
+            self._store.expect(images[order[following]])
+            placed[rows], value[rows] = found.cpu().numpy(), top.cpu().numpy()
+
+        with computing(self._place.tf32):
+            in_batches(len(images), HILL_BYTES * layout.samples, climb, self._place)
+        sign = np.where(poses.mirror, -1.0, 1.0)
+        moved = Poses(
+            angle_deg=wrap(np.rad2deg(sign * placed[:, 0])),
+            shift_px=np.stack((sign * placed[:, 1], placed[:, 2]), axis=-1),
+            mirror=poses.mirror,
+        )
+        return Match(poses=moved, score=(value - self._norms(powers, labels, images)).astype(np.float32))
+
+    def total(self, labels: Indices, images: Indices, poses: Poses, k: int) -> Float:
+        """Return the sum over each class of its posed rings, shape (k, samples); see ``LikelihoodEngine``."""
+        self._check_images(images)
+        check_labels(labels, len(images), k, least=-1)
+        placed, layout, device = _placed(poses, len(images)), self._layout, self._place.device
+        turner = Turner(layout, self._images.box_px, device)
+
+        def moved(rows: Indices, following: Indices) -> torch.Tensor:
+            laid = turner.laid(self._store.take(images[rows]), torch.from_numpy(placed[rows]).to(device, turner.type))
+            self._store.expect(images[following])
+            return laid
+
+        with computing(self._place.tf32):
+            return class_sums(labels, k, layout.samples, moved, self._place, LAID_BYTES * layout.samples)
+
+    def _trials(self, references: Float32, images: Indices, search: PoseSearch) -> "_Trials":
+        check_references(self._images, references, search)
+        self._check_images(images)
+        layout = self._layout_to(search.last_ring)
+        return _Trials(self._store, np.asarray(images), references, search, layout, self._images.box_px)
+
+    def _layout_to(self, last_ring: int) -> Layout:
+        return Layout(used_rings(self._images.rings, last_ring), self._place.device)
+
+    def _own_ctf2(self, images: Indices, rings: int) -> torch.Tensor:
+        return self._ctf2[torch.from_numpy(images).to(self._place.device), :rings]
+
+    def _norms(self, powers: Float, labels: Indices, images: Indices) -> Float:
+        """Return what each row's reference takes off its gain, shape (m,)."""
+        norms: Float = np.einsum("mr,mr->m", self._images.ctf2[images, : powers.shape[1]], powers[labels])
+        return norms
+
+    def _check_images(self, images: Indices) -> None:
+        if images.ndim != 1 or (images.size and not 0 <= images.min() <= images.max() < len(self._images)):
+            raise DataError("rows", f"images must be indices from 0 to {len(self._images) - 1}")
+
+
+class _Trials:
+    """Every row once, references at each shift, open at all angles."""
+
+    def __init__(
+        self,
+        store: Store,
+        images: Indices,
+        references: Float32,
+        search: PoseSearch,
+        layout: Layout,
+        box_px: int,
+    ) -> None:
+        self.layout, self.mirror, self.stride, self.row_shifts = layout, search.mirror, 1, 1
+        self.powers = _powers(references, layout.rings)
+        self._store, self._images, self._references = store, images, references
+        self._shifts_px = np.asarray(search.shifts_px, dtype=np.float64)
+        self.reference_shifts, self.row_bytes = len(self._shifts_px), 4 * COMPLEX_BYTES * layout.coefficients
+        self._device = layout.area.device
+        self._turner = Turner(layout, box_px, self._device)
+        self.angles = coarse_angles(self._order_energies(), layout.longest)
+
+    def references(self, which: Indices) -> Folded:
+        return self.layout.references(self._moved(which, self._shifts_px))
+
+    def images(self, rows: Indices, following: Indices) -> Folded:
+        spectra = self._store.take(self._images[rows])
+        folded = self.layout.images(spectra)
+        self._store.expect(self._images[following])
+        return folded
+
+    def close(self, curves: torch.Tensor, rows: Indices) -> None:
+        """All is open."""
+
+    def open_curves(self, curves: torch.Tensor, rows: Indices, shifts: torch.Tensor) -> torch.Tensor:
+        return curves
+
+    def _moved(self, which: Indices, shifts_px: Float) -> torch.Tensor:
+        """Return weighted coefficients of references that are moved against shifts of the images."""
+        samples = torch.from_numpy(self._references[which, : self.layout.samples].astype(np.float32)).to(self._device)
+        shifts = torch.from_numpy(-shifts_px.astype(np.float32)).to(self._device)
+        return self.layout.weighted(self.layout.spectra(self._turner.moved(samples, shifts).flatten(0, 1)))
+
+    def _order_energies(self) -> torch.Tensor:
+        """Return the energy of the orders of references, each of the same energy."""
+        shifts = outermost(self._shifts_px)
+        total = torch.zeros(self.layout.longest // 2 + 1, device=self._device)
+        for first in range(0, len(self._references), TOGETHER):
+            which = np.arange(first, min(first + TOGETHER, len(self._references)))
+            energy = self.layout.order_energy(self._moved(which, shifts))
+            whole = energy.sum(dim=1, keepdim=True)
+            total += torch.where(whole > 0, energy / whole, 0.0).sum(dim=0)
+        return total
+
+
+def _powers(references: Float32, rings: Rings) -> Float:
+    powers = norm_powers(references, rings)
+    if not np.isfinite(powers).all():
+        raise DataError("references", "a sample is not a finite number")
+    return powers
+
+
+def _placed(poses: Poses, rows: int) -> Float:
+    """Return b in radians, dx, dy in the frame of the reference and mirror of each pose, shape (m, 4)."""
+    placed = poses.rows()
+    if placed.shape != (rows, 4) or not np.isfinite(placed).all():
+        raise DataError("poses", f"{len(placed)} poses for {rows} rows: need one each, of finite numbers")
+    placed[:, 0] = np.deg2rad(placed[:, 0]) * np.where(poses.mirror, -1.0, 1.0)
+    placed[:, 1:3] = frame_shift_px(poses)
+    return placed
+
+
+def _check_rings(rings: Rings) -> None:
+    if list(rings.lengths) != sorted(rings.lengths) or any(n % 2 for n in rings.lengths):
+        raise DataError("rings", f"lengths {rings.lengths}: need even ones that do not fall")

@@ -1,0 +1,136 @@
+"""Memory of a device: how much may be taken, work in batches that fit, and half of a batch where one did not."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from cryoisac.errors import DeviceError
+
+LARGEST_BATCH_BYTES = 1 << 30  # more at once is no faster
+BATCH_SHARE = 0.2  # of a device's budget
+RESIDENT_SHARE = 0.6
+SMALLEST_BUDGET_BYTES = 1 << 24
+HOST_SHARE = 0.25  # of the processor's memory, where it plays the device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A device, and the memory that may be taken of it.
+
+    Parameters
+    ----------
+    device : torch.device
+        The device.
+    budget_bytes : int
+        Bytes, of which images that stay take ``RESIDENT_SHARE`` at most.
+    tf32 : bool
+        Whether products may be made in tf32, with eleven bits of each factor.
+    """
+
+    device: torch.device
+    budget_bytes: int
+    tf32: bool = False
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes that images may take for good."""
+        return int(RESIDENT_SHARE * self.budget_bytes)
+
+    @property
+    def batch_bytes(self) -> int:
+        """Bytes that one batch may take."""
+        return min(LARGEST_BATCH_BYTES, int(BATCH_SHARE * self.budget_bytes))
+
+
+def place_of(device: torch.device, share: float, *, tf32: bool = False) -> Place:
+    """Return a device with a share of the memory that is free on it.
+
+    Raises
+    ------
+    DeviceError
+        When that is too little to work with.
+    """
+    budget = int(share * free_bytes(device)[0])
+    if budget < SMALLEST_BUDGET_BYTES:
+        raise DeviceError(
+            str(device), f"only {budget >> 20} MB may be taken; end other programs on it, or raise --gpu-memory-use"
+        )
+    return Place(device=device, budget_bytes=budget, tf32=tf32)
+
+
+def free_bytes(device: torch.device) -> tuple[int, int]:
+    """Return the bytes that are free on a device, and all that it has."""
+    if device.type == "cpu":
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return int(HOST_SHARE * total), total
+    if device.type == "mps":
+        total = torch.mps.recommended_max_memory()
+        return total - torch.mps.driver_allocated_memory(), total
+    module: Any = torch.get_device_module(device)
+    free, total = module.mem_get_info(device)
+    held = module.memory_reserved(device) - module.memory_allocated(device)
+    return int(free + held), int(total)
+
+
+def in_batches(items: int, item_bytes: int, work: Callable[[slice, slice], None], place: Place) -> None:
+    """Do work on items in batches that fit, and with half of them where memory runs out.
+
+    Parameters
+    ----------
+    items : int
+        How many there are.
+    item_bytes : int
+        What one takes.
+    work : callable
+        ``work(part, next_part)``; it may be called again for the beginning of a part on which memory ran out.
+    place : Place
+        Where it is done.
+
+    Raises
+    ------
+    DeviceError
+        When there is no room for a single item.
+    """
+    size = max(1, place.batch_bytes // max(1, item_bytes))
+    start = 0
+    while start < items:
+        stop = min(items, start + size)
+        try:
+            work(slice(start, stop), slice(stop, min(items, stop + size)))
+        except torch.cuda.OutOfMemoryError as error:
+            if stop - start == 1:
+                raise DeviceError(
+                    str(place.device), f"has no room for {item_bytes >> 20} MB; take a larger device, or --device cpu"
+                ) from error
+            size = (stop - start + 1) // 2
+        else:
+            start = stop
+            continue
+        release(place.device)
+
+
+def release(device: torch.device) -> None:
+    """Give back memory that torch holds without using it."""
+    if device.type != "cpu":
+        torch.get_device_module(device).empty_cache()
+
+
+@contextmanager
+def computing(tf32: bool) -> Iterator[None]:
+    """Compute without gradients, and with products of matrices in float32, or in tf32 where that is allowed."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """Return the widest floating type of a device: Apple's have none beyond float32."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -1,0 +1,105 @@
+"""The core of every search: products over rings as matrices, one inverse transform for both mirrors, the maximum."""
+
+import torch
+
+from cryoisac.engine.gpu.layout import COMPLEX_BYTES, Folded, Layout
+
+COPIES = 3  # of a correlation at once: its spectrum, its values, what the transform takes
+
+
+def correlate(layout: Layout, references: Folded, images: Folded, groups: int, angles: int) -> torch.Tensor:
+    """Return how the images of each group correlate with the references of that group, at some angles.
+
+    Parameters
+    ----------
+    layout : Layout
+        Their coefficients.
+    references, images : Folded
+        Group after group, as many in each.
+    groups : int
+        Groups g; of c references and n images each.
+    angles : int
+        Angles a, a power of two up to those of the longest ring; orders from half of them on are left out.
+
+    Returns
+    -------
+    Tensor, shape (a, g, c, n, 2)
+        Straight and mirrored correlations at the angles 360 i / a.
+    """
+    c, n = references.up[0].shape[1] // groups, images.up[0].shape[1] // groups
+    spectrum = torch.empty(angles, groups, c, 2 * n, device=images.up[0].device)
+    orders = min(angles // 2, layout.longest // 2 + 1) if angles < layout.longest else layout.longest // 2 + 1
+    for block, up_y, down_y, up_x, down_x in zip(
+        layout.blocks, references.up, references.down, images.up, images.down, strict=True
+    ):
+        count = min(block.last, orders) - block.first
+        if count <= 0:
+            break
+        _multiply(up_y[:count], up_x[:count], spectrum[block.first : block.first + count])
+        first, last = max(block.first, 1), min(block.last, (angles + 1) // 2)  # orders that have a negative
+        if last > first:
+            below = spectrum[angles - last + 1 : angles - first + 1]
+            _multiply(down_y[first - last :], down_x[first - last :], below)
+    if angles < layout.longest:
+        spectrum[angles // 2] = 0
+    packed = torch.view_as_complex(spectrum.view(angles, groups, c, n, 2))
+    return torch.view_as_real(torch.fft.ifft(packed, dim=0, norm="forward"))
+
+
+def _multiply(y: torch.Tensor, x: torch.Tensor, out: torch.Tensor) -> None:
+    """Write the products over rings of references (o, g c, r) with images (o, g n, 2, r) to out (o, g, c, 2 n)."""
+    orders, groups, c, columns = out.shape
+    rings = y.shape[-1]
+    torch.bmm(
+        y.reshape(orders * groups, c, rings),
+        x.reshape(orders * groups, columns, rings).transpose(1, 2),
+        out=out.view(orders * groups, c, columns),
+    )
+
+
+def curve_bytes(angles: int) -> int:
+    """Return the bytes that one image on one reference at one shift takes while it is correlated."""
+    return COPIES * COMPLEX_BYTES * angles
+
+
+def top(curves: torch.Tensor, stride: int, mirror: bool) -> torch.Tensor:
+    """Return the largest of correlations (a, ..., 2) over angles, of which every ``stride``-th counts, and mirrors."""
+    best = curves[::stride].amax(dim=0)
+    return best.amax(dim=-1) if mirror else best[..., 0]
+
+
+def last_largest(values: torch.Tensor, dim: int) -> torch.Tensor:
+    """Return where along a dimension the last of the largest values lies; 0 where one is not a number."""
+    shape = [1] * values.dim()
+    shape[dim] = values.shape[dim]
+    place = torch.arange(values.shape[dim], device=values.device).view(shape)
+    return torch.where(values == values.amax(dim=dim, keepdim=True), place, 0).amax(dim=dim)
+
+
+def peaks(
+    curves: torch.Tensor, open_curves: torch.Tensor, stride: int, mirror: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the peaks of single curves.
+
+    Parameters
+    ----------
+    curves, open_curves : Tensor, shape (a, m, 2)
+        Straight and mirrored correlations, and the same with minus infinity where a row may not go.
+    stride : int
+        Angles between those tried.
+    mirror : bool
+        Whether mirrored ones count.
+
+    Returns
+    -------
+    score, index, flip : Tensor, shape (m,)
+        The largest value, the last of equal ones; its angle; whether it is mirrored.
+    around : Tensor, shape (7, m)
+        Values at the seven angles around it.
+    """
+    best = open_curves[::stride].amax(dim=0)
+    flip = best[:, 1] > best[:, 0] if mirror else torch.zeros_like(best[:, 0], dtype=torch.bool)
+    index = last_largest(torch.where(flip, open_curves[::stride, :, 1], open_curves[::stride, :, 0]), 0) * stride
+    near = (index + torch.arange(-3, 4, device=index.device)[:, None]) % len(curves)
+    around = torch.gather(torch.where(flip, curves[..., 1], curves[..., 0]), 0, near)
+    return around[3], index, flip, around

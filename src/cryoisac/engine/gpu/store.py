@@ -1,0 +1,79 @@
+"""Images on a device: all of them where they fit, else block by block from the host while the block before is used."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cryoisac.engine.contract import Indices
+from cryoisac.engine.gpu.memory import Place, in_batches
+
+Prepare = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Store:
+    """Items of an array, prepared for a device.
+
+    Parameters
+    ----------
+    array : ndarray, shape (n, ...), float32
+        The items; may be mapped from a file.
+    place : Place
+        The device.
+    prepare : callable
+        From a tensor (m, ...) of items to what is used of them, item by item; once for items that stay.
+    item_bytes : int
+        Bytes of a prepared item.
+    """
+
+    def __init__(self, array: npt.NDArray[np.float32], place: Place, prepare: Prepare, item_bytes: int) -> None:
+        self._array, self._place, self._prepare = array, place, prepare
+        self.resident = len(array) * item_bytes <= place.resident_bytes
+        cuda = place.device.type == "cuda"
+        self._side: Any = torch.cuda.Stream(place.device) if cuda else None
+        self._expected: tuple[Indices, torch.Tensor] | None = None
+        self._held: torch.Tensor | None = None
+        self._item_bytes = item_bytes
+
+    def take(self, images: Indices) -> torch.Tensor:
+        """Return prepared items, in this order."""
+        if self.resident:
+            return self._all()[torch.from_numpy(images).to(self._place.device)]
+        expected, self._expected = self._expected, None
+        if expected is not None and np.array_equal(expected[0], images):
+            return self._prepare(self._arrived(expected[1]))
+        return self._prepare(self._arrived(self._sent(images)))
+
+    def expect(self, images: Indices) -> None:
+        """Begin to bring items that will be taken next, where items do not stay."""
+        if not self.resident and len(images):
+            self._expected = images, self._sent(images)
+
+    def _all(self) -> torch.Tensor:
+        if self._held is None:
+            held: list[torch.Tensor] = []
+
+            def load(part: slice, following: slice) -> None:
+                items = torch.from_numpy(np.ascontiguousarray(self._array[part])).to(self._place.device)
+                held.append(self._prepare(items))
+
+            in_batches(len(self._array), 4 * self._item_bytes, load, self._place)
+            self._held = torch.cat(held) if held else self._prepare(torch.from_numpy(np.array(self._array)))
+        return self._held
+
+    def _sent(self, images: Indices) -> torch.Tensor:
+        items = torch.from_numpy(np.ascontiguousarray(self._array[images]))
+        if self._side is None:
+            return items.to(self._place.device)
+        with torch.cuda.stream(self._side):
+            return items.pin_memory().to(self._place.device, non_blocking=True)
+
+    def _arrived(self, items: torch.Tensor) -> torch.Tensor:
+        """Return items once their copy, on a stream of its own, is complete."""
+        if self._side is not None:
+            now = torch.cuda.current_stream(self._place.device)
+            now.wait_stream(self._side)
+            items.record_stream(now)
+        return items
