@@ -17,6 +17,7 @@ MODULES = sorted(
     ".".join(("cryoisac", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
     for path in PACKAGE.rglob("*.py")
     if path.name != "__main__.py"  # running is its purpose
+    and (path.parent.name != "gpu" or path.name == "__init__.py")  # which need torch, and nobody else does
 )
 HEAVY = ("h5py", "matplotlib", "mrcfile", "numpy", "rich", "scipy", "torch")
 

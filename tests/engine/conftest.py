@@ -1,4 +1,4 @@
-"""Every engine that runs here: both definitions, and the native one in each mode on each instruction set."""
+"""Every engine that runs here: both definitions, the native one in each mode on each instruction set, PyTorch's."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from torch_engines import needs_torch, torch_engine
 
 from cryoisac.engine import fast as fast_search
 from cryoisac.engine.contract import Engine
@@ -24,7 +25,7 @@ class Make:
     Parameters
     ----------
     instructions : str
-        An instruction set, or "definition".
+        An instruction set, "definition", or "torch": PyTorch's engine on the processor.
     mode : str
         "exact", or fast with references that are compressed, or not as those of few images.
     """
@@ -35,12 +36,14 @@ class Make:
     def __call__(self, images: npt.NDArray[np.float32], threads: int = 1) -> Engine:
         if self.instructions == "definition":
             return (FastReferenceEngine if self.fast else ReferenceEngine)(images)
+        if self.instructions == "torch":
+            return torch_engine(images, "fast" if self.fast else "exact")
         return NativeEngine(images, threads, instructions=self.instructions, mode="fast" if self.fast else "exact")
 
     @property
     def native(self) -> bool:
         """Whether kernels answer."""
-        return self.instructions != "definition"
+        return self.instructions not in ("definition", "torch")
 
     @property
     def fast(self) -> bool:
@@ -66,20 +69,22 @@ def chosen(request: Any, monkeypatch: Any) -> Make:
 
 
 def named(*makes: Make) -> dict[str, Any]:
-    return {"params": makes, "ids": [f"{m.instructions} {m.mode}" for m in makes]}
+    params = [pytest.param(m, marks=needs_torch if m.instructions == "torch" else ()) for m in makes]
+    return {"params": params, "ids": [f"{m.instructions} {m.mode}" for m in makes]}
 
 
 NATIVE = [Make(name, mode) for name in instruction_sets() for mode in MODES]
 DEFINITIONS = [Make("definition", "exact"), Make("definition", "fast")]
+TORCH = [Make("torch", "exact"), Make("torch", "fast")]
 
 
-@pytest.fixture(**named(*DEFINITIONS, *NATIVE))
+@pytest.fixture(**named(*DEFINITIONS, *NATIVE, *TORCH))
 def make(request: Any, monkeypatch: Any) -> Make:
     """Return a function that makes any engine."""
     return chosen(request, monkeypatch)
 
 
-@pytest.fixture(**named(*(m for m in (*DEFINITIONS, *NATIVE) if not m.fast)))
+@pytest.fixture(**named(*(m for m in (*DEFINITIONS, *NATIVE, *TORCH) if not m.fast)))
 def exact(request: Any, monkeypatch: Any) -> Make:
     """Return a function that makes an engine on the original's grid of shifts."""
     return chosen(request, monkeypatch)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from torch_engines import needs_torch, torch_likelihood_engine
 
 from cryoisac.engine.likelihood import PoseSearch, RingImages, gain_norms, shift_disc, used_rings
 from cryoisac.engine.likelihood_native import NativeLikelihoodEngine
@@ -14,6 +15,7 @@ from cryoisac.ops import hartley
 STILL = np.zeros((1, 2))
 ENGINES = {
     "definition": LikelihoodReferenceEngine,
+    "torch": torch_likelihood_engine,
     **{
         name: lambda images, name=name: NativeLikelihoodEngine(images, 1, instructions=name)
         for name in instruction_sets()
@@ -21,7 +23,7 @@ ENGINES = {
 }
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=[pytest.param(name, marks=needs_torch if name == "torch" else ()) for name in ENGINES])
 def make(request):
     """Return a function that makes an engine."""
     return ENGINES[request.param]

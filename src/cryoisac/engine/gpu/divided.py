@@ -26,7 +26,7 @@ class _Team(Generic[Held]):
         budgets = np.array([place.budget_bytes for place in places], dtype=np.float64)
         self.bounds = np.rint(np.concatenate(([0], np.cumsum(budgets))) / budgets.sum() * count).astype(np.int64)
         parts = [slice(int(a), int(b)) for a, b in zip(self.bounds[:-1], self.bounds[1:], strict=True)]
-        self._engines = [make(part, place) for part, place in zip(parts, places, strict=True)]
+        self._engines: list[Held] = [make(part, place) for part, place in zip(parts, places, strict=True)]
         self._tf32 = places[0].tf32
 
     def ask(self, images: Indices, work: Callable[[Held, Indices, Indices], None]) -> None:

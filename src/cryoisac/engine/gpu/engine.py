@@ -149,7 +149,7 @@ class _Trials:
         self.angles, self.stride, self.mirror = rings.longest, angle_stride(search, rings.longest), search.mirror
         self.row_shifts = self.reference_shifts = 1
         self.row_bytes = SAMPLE_BYTES * self.layout.samples + 8 * rows.box_px**2
-        self.shifts_px = np.zeros((1, 2))
+        self.shifts_px: Offsets = np.zeros((1, 2))
         self._rows, self._references, self._search, self._device = rows, references, search, device
         self._sample = Sampler(self.layout, rows.box_px, device)
 

@@ -170,9 +170,7 @@ class Searcher:
         """Return parts of the references whose coefficients, and correlations with some rows, fit."""
         t = self._trials
         held = PANEL_SHARE * self._place.batch_bytes // (t.reference_shifts * self._folded_bytes)
-        together = self._place.batch_bytes // (
-            FEWEST_ROWS * t.reference_shifts * t.row_shifts * curve_bytes(t.angles)
-        )
+        together = self._place.batch_bytes // (FEWEST_ROWS * t.reference_shifts * t.row_shifts * curve_bytes(t.angles))
         size = max(1, min(held, max(together, 1)))
         return [np.arange(i, min(references, i + size)) for i in range(0, references, size)]
 

@@ -1,0 +1,41 @@
+"""PyTorch's engines on the processor, for tests; PyTorch is imported when one is made."""
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from cryoisac.engine.contract import Engine
+from cryoisac.engine.likelihood import LikelihoodEngine, RingImages
+
+BUDGET_BYTES = 1 << 28
+needs_torch = (
+    pytest.mark.torch,
+    pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch: make test-gpu"),
+)
+
+
+def place(budget_bytes: int = BUDGET_BYTES) -> Any:
+    """Return the processor as a device with some memory."""
+    import torch
+
+    from cryoisac.engine.gpu.memory import Place
+
+    torch.set_num_threads(1)
+    return Place(device=torch.device("cpu"), budget_bytes=budget_bytes)
+
+
+def torch_engine(images: npt.NDArray[np.float32], mode: str = "exact", *budgets_bytes: int) -> Engine:
+    """Return the engine on one device, or on as many as budgets."""
+    from cryoisac.engine.gpu.divided import engine_on
+
+    return engine_on([place(b) for b in budgets_bytes or (BUDGET_BYTES,)], images, mode)
+
+
+def torch_likelihood_engine(images: RingImages, *budgets_bytes: int) -> LikelihoodEngine:
+    """Return the likelihood engine on one device, or on as many as budgets."""
+    from cryoisac.engine.gpu.divided import likelihood_engine_on
+
+    return likelihood_engine_on([place(b) for b in budgets_bytes or (BUDGET_BYTES,)], images)
