@@ -181,7 +181,7 @@ class _ExactTrials(_Trials):
         left, right, down, up = self._counts.max(axis=0, initial=0)
         y, x = np.mgrid[-down : up + 1, -left : right + 1]
         self._steps = np.stack((x.ravel(), y.ravel()), axis=-1)
-        self.shifts_px = self._steps * search.step_px
+        self.shifts_px = (self._steps * search.step_px).astype(np.float64)
         self.row_shifts = len(self._steps)
 
     def references(self, which: Indices) -> Folded:
@@ -207,7 +207,7 @@ class _FastTrials(_Trials):
 
     def __init__(self, rows: _Rows, references: Images, search: Search, device: torch.device) -> None:
         super().__init__(rows, references, search, device)
-        self.shifts_px = shifted.trial_grid(search) * search.step_px
+        self.shifts_px = (shifted.trial_grid(search) * search.step_px).astype(np.float64)
         self.reference_shifts = len(self.shifts_px)
         self._room = room_px(rows.offsets_px, rows.box_px, search.last_ring)
         furthest = np.linalg.norm(self.shifts_px, axis=1).max()
