@@ -213,6 +213,7 @@ def test_the_python_page_runs_and_the_files_page_tells_what_it_wrote(
         (runs, "What a run writes"),
         (("particles",), "What a simulation writes"),
         (("chosen",), "What a substack writes"),
+        (("full",), "What averages at full size write"),
     ):
         files = [p.relative_to(d).as_posix() for d in directories for p in Path(d).rglob("*") if p.is_file()]
         assert {numberless(name) for name in files} == set(first_cells(DOCS / "files.md", heading)) - NOT_IN_EXAMPLES

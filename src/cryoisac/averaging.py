@@ -164,6 +164,8 @@ def _used(
     radius_px, pixel_size_A = found
     automatic = {}
     values: dict[str, Any] = {"pw_adjustment": settings.model}
+    if settings.pw_adjustment is None:
+        automatic["pw_adjustment"] = "as in the original"
     if settings.radius is None:
         values["radius"], automatic["radius"] = radius_px, "that of the classification"
     if settings.pixel_size is None and pixel_size_A is not None:

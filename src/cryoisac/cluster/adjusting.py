@@ -4,13 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy.fft
 
 from cryoisac.averaging_settings import Averaging
-from cryoisac.cluster.halves import ClassAverage
+from cryoisac.cluster.halves import EDGE_PX, ClassAverage
 from cryoisac.errors import DataError
 from cryoisac.ops import sharpen
-from cryoisac.ops.filters import radial_table, tangent_lowpass
-from cryoisac.ops.fourier import Float, Images
+from cryoisac.ops.filters import tangent_response
+from cryoisac.ops.fourier import Float, Images, absolute_frequency
+from cryoisac.ops.masks import soften
 from cryoisac.ops.resolution import crossing, last_above, of_whole, optimistic_frequency
 from cryoisac.ops.spectra import rotational_power
 
@@ -26,7 +28,7 @@ class Adjusted:
     Parameters
     ----------
     image : ndarray, shape (n, n), float32
-        The average.
+        The average, faded into its background beyond the particle radius.
     cutoff : float or None
         Frequency in cycles per pixel at which the correlation of the halves first falls below 0.143; ``None`` where it
         never does, or says nothing.
@@ -44,7 +46,11 @@ class Adjusted:
 
 
 def adjusted(
-    average: ClassAverage, settings: Averaging, pixel_size_A: float | None, measured: npt.NDArray[np.float64] | None
+    average: ClassAverage,
+    settings: Averaging,
+    radius_px: float,
+    pixel_size_A: float | None,
+    measured: npt.NDArray[np.float64] | None,
 ) -> Adjusted:
     """Return an average with its power spectrum adjusted and low-passed.
 
@@ -54,6 +60,8 @@ def adjusted(
         The average.
     settings : Averaging
         Which adjustment and low-pass filter.
+    radius_px : float
+        Particle radius.
     pixel_size_A : float or None
         Pixel size; what needs it has been refused where it is not known.
     measured : ndarray, shape (m,), or None
@@ -73,15 +81,28 @@ def adjusted(
     if settings.model == "bfactor":
         bfactor = _bfactor(average, settings, frequency / (pixel_size_A or 1.0), cutoff)
     table = _table(average, settings, frequency / (pixel_size_A or 1.0), bfactor, measured)
-    image = average.image if table is None else radial_table(average.image, table)
     limit = _limit(settings, fh1, fh2, pixel_size_A)
+    filtered = _filtered(average.image, table, limit)
     return Adjusted(
-        image=image if limit is None else tangent_lowpass(image, limit, FALLOFF),
+        image=soften(filtered, radius_px, EDGE_PX),
         cutoff=cutoff,
         fh1=fh1,
         fh2=fh2,
         bfactor_A2=bfactor,
     )
+
+
+def _filtered(image: Float, table: Float | None, cutoff: float | None) -> Images:
+    """Return an image multiplied by a table over rings and low-passed; in double precision, which sharpening needs."""
+    box = image.shape[-1]
+    frequency = absolute_frequency((box, box))
+    response = np.ones_like(frequency)
+    if table is not None:
+        response *= np.interp(frequency * box, np.arange(len(table) + 1), [*table, 0.0])
+    if cutoff is not None:
+        response *= tangent_response(frequency, cutoff, FALLOFF)
+    filtered: Images = scipy.fft.irfft2(scipy.fft.rfft2(image) * response, s=image.shape).astype(np.float32)
+    return filtered
 
 
 def _bfactor(average: ClassAverage, settings: Averaging, per_A: Float, cutoff: float | None) -> float | None:

@@ -13,7 +13,7 @@ import scipy.fft
 
 from cryoisac.ops.fourier import Float, Images, absolute_frequency
 from cryoisac.ops.masks import cosine_edge, soften
-from cryoisac.ops.resolution import FIRST_RING, THRESHOLD
+from cryoisac.ops.resolution import FIRST_RING, THRESHOLD, first_below
 from cryoisac.ops.spectra import ring_correlation
 
 EDGE_PX = 5.0  # over which averages fall off into their background, as in SPHIRE
@@ -22,6 +22,8 @@ FEWEST = 4  # members whose halves say anything
 SMOOTHED = 3  # rings over which a correlation is averaged before it weighs anything
 LEAST_SHARED = 0.02  # correlation on the innermost rings, where there are too few coefficients to tell
 MOST_SHARED = 0.999
+TAIL = 3.0
+LEAST = 1e-12
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -49,15 +51,16 @@ class ClassAverage:
 
     Parameters
     ----------
-    image : ndarray, shape (n, n), float32
-        Wiener average, faded into its background beyond the particle radius.
+    image : ndarray, shape (n, n), float64
+        Wiener average, not masked: an edge would hold all frequencies, and sharpening would show it.
     plain : ndarray, shape (n, n), float32
-        The same without weights by signal, as spectra are measured on it.
+        The same without weights by signal, faded into its background beyond the particle radius: spectra are measured
+        on it.
     correlation : ndarray, shape (n // 2 + 1,)
         Fourier ring correlation of the halves under a soft mask; NaN where there are too few members.
     """
 
-    image: Images
+    image: Float
     plain: Images
     correlation: Float
 
@@ -89,8 +92,8 @@ def class_average(sums: HalfSums, radius_px: float) -> ClassAverage:
     guard = GUARD * weight.mean()
     least = np.maximum(least_weight(correlation, weight), guard) if known else np.full(weight.shape, guard)
     return ClassAverage(
-        image=_masked(_image(whole / (weight + least)), radius_px),
-        plain=_masked(_image(whole / (weight + guard)), radius_px),
+        image=_image(whole / (weight + least)),
+        plain=soften(_image(whole / (weight + guard)).astype(np.float32), radius_px, EDGE_PX),
         correlation=correlation,
     )
 
@@ -105,13 +108,17 @@ def halves_correlation(a: Float, b: Float, radius_px: float) -> Float:
 def shared_signal(correlation: Float) -> Float:
     """Return a correlation of halves as far as it can be relied upon, shape (r,), from 0 to below 1.
 
-    It is smoothed over ``SMOOTHED`` rings, and taken down where it is below ``THRESHOLD``, where chance makes it.
+    It is smoothed over ``SMOOTHED`` rings, taken down where it is below ``THRESHOLD``, where chance makes it, and 0
+    from ``TAIL`` rings beyond the resolution on.
     """
     ends = SMOOTHED // 2
     padded = np.concatenate((correlation[:ends], correlation, correlation[-ends:]))
     smooth = np.maximum(np.convolve(padded, np.full(SMOOTHED, 1 / SMOOTHED), mode="valid"), 0.0)
     smooth *= np.minimum(smooth / THRESHOLD, 1.0) ** 2
     smooth[: FIRST_RING + 1] = max(float(smooth[FIRST_RING + 1]), LEAST_SHARED)
+    limit = first_below(correlation)
+    if limit is not None:
+        smooth *= np.clip(1 - (np.arange(len(smooth)) - limit) / TAIL, 0.0, 1.0)
     return np.minimum(smooth, MOST_SHARED)
 
 
@@ -122,7 +129,7 @@ def least_weight(correlation: Float, weight: Float) -> Float:
     ring = np.minimum(np.rint(radius).astype(np.int64), box // 2)
     count = np.bincount(ring.ravel(), minlength=box // 2 + 1)
     mean = np.bincount(ring.ravel(), weights=weight.ravel(), minlength=box // 2 + 1) / np.maximum(count, 1)
-    shared = np.maximum(shared_signal(correlation), 1e-9)
+    shared = np.maximum(shared_signal(correlation), LEAST)
     inverse = (1 - shared) / (2 * shared)  # of the signal-to-noise ratio of the whole, 2 v / (1 - v)
     least: Float = np.interp(radius, np.arange(box // 2 + 1), mean * inverse)
     return least
@@ -131,7 +138,3 @@ def least_weight(correlation: Float, weight: Float) -> Float:
 def _image(spectrum: npt.NDArray[np.complexfloating]) -> Float:
     image: Float = scipy.fft.irfft2(spectrum, s=(spectrum.shape[0], spectrum.shape[0]))
     return image
-
-
-def _masked(image: Float, radius_px: float) -> Images:
-    return soften(image.astype(np.float32), radius_px, EDGE_PX)

@@ -170,13 +170,13 @@ def average_class(plan: Averages, members: Members, noise: Float | None) -> Aver
     sums = half_sums(plan.job, members.images, poses, half)
     average = class_average(sums, plan.job.radius_px)
     if noise is not None:
-        first = adjusted(average, plan.settings, plan.pixel_size_A, plan.measured).cutoff
+        first = adjusted(average, plan.settings, plan.job.radius_px, plan.pixel_size_A, plan.measured).cutoff
         poses, rounds = _refined(plan, members, half, (noise, first))
         average = class_average(half_sums(plan.job, members.images, poses, half), plan.job.radius_px)
-    done = adjusted(average, plan.settings, plan.pixel_size_A, plan.measured)
+    done = adjusted(average, plan.settings, plan.job.radius_px, plan.pixel_size_A, plan.measured)
     return Averaged(
         number=members.number,
-        image=done.image.astype(np.float32),
+        image=done.image,
         correlation=average.correlation,
         poses=poses.rows(),
         cutoff=done.cutoff,
