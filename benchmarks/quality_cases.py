@@ -113,9 +113,9 @@ CASES: dict[str, Case] = {
     "filament-noisy": _filament("0.05"),
     "filament-faint": _filament("0.02"),
     "plate": Case(
-        title="Phase plate: made-up molecule, 10 views × 60, 64 px, coloured noise, SNR 0.1",
+        title="Phase plate: made-up molecule, 20 views × 40, 64 px, coloured noise, SNR 0.3",
         simulate=(
-            *("--views", "10", "--per-view", "60", "--box", "64", "--snr", "0.1", "--max-shift", "2"),
+            *("--views", "20", "--per-view", "40", "--box", "64", "--snr", "0.3", "--max-shift", "2"),
             *("--ctf", "--phase-shift", "90", "--defocus-min", "0.5", "--defocus-max", "1", "--noise", "coloured"),
         ),
         isac=("--img-per-grp", "60"),
