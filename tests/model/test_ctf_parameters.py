@@ -1,6 +1,9 @@
 """CTF parameters and RELION's columns."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,3 +54,27 @@ def test_a_part_of_the_images():
     for index in (slice(1, 3), np.array([False, True, True]), np.array([1, 2])):
         np.testing.assert_allclose(p[index].defocus_um, [1.15, 1.0])
         assert all(len(getattr(p[index], name)) == 2 for name in vars(p))
+
+
+@given(st.floats(-1, 1), st.floats(0, 180))
+def test_a_phase_shift_goes_into_the_contrast(contrast, shift_deg):
+    """Invariance: contrast and shift give the CTF at frequency 0, or the contrast alone that holds both."""
+    p = replace(_from([10_000.0], 11_000.0, 30.0), amplitude_contrast=np.array([contrast]))
+    p = replace(p, phase_shift_deg=np.array([shift_deg]))
+    whole = p.whole_contrast()
+    phase = np.arcsin(contrast) + np.pi * (contrast < 0) + np.deg2rad(shift_deg)
+    if not 0 <= phase < np.pi:
+        assert np.isnan(whole[0])
+        return
+    back = np.arcsin(whole[0]) + np.pi * (whole[0] < 0)
+    # an arcsine near 1 halves the digits; a phase of 0 or 180 degrees is one contrast, of either sign
+    assert np.sin(back) == pytest.approx(np.sin(phase), abs=1e-7)
+    assert abs(np.cos(back)) == pytest.approx(abs(np.cos(phase)), abs=1e-6)
+    if 1e-6 < phase < np.pi - 1e-6:
+        assert back == pytest.approx(phase, abs=1e-6)
+
+
+def test_without_a_phase_shift_contrast_stays():
+    """Definition."""
+    p = replace(_from([1e4] * 3, 1.1e4, 30.0), amplitude_contrast=np.array([0.07, 0.0, -0.3]))
+    np.testing.assert_allclose(p.whole_contrast(), [0.07, 0.0, -0.3], atol=1e-12)

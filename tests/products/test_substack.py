@@ -370,12 +370,22 @@ class TestWhatIsRefused:
         copy.unlink()
         self.refused(home, tmp_path / "out", RunError, "not there; .*--stack")
 
-    def test_phase_plates_have_no_place_in_headers(self, finished: Path, particles: Path, tmp_path: Path) -> None:
+    def test_phase_shifts_go_into_the_contrast_of_headers(
+        self, finished: Path, particles: Path, tmp_path: Path
+    ) -> None:
         metadata = read_star(particles)
-        table = metadata.particles.with_column("rlnPhaseShift", np.full(100, 90.0))
-        write_star(tmp_path / "plate.star", replace(metadata, particles=table), image_root=particles.parent)
-        self.refused(finished, tmp_path / "out", DataError, "phase shifts", stack=tmp_path / "plate.star", hdf=True)
-        make_substack(finished, tmp_path / "out", stack=tmp_path / "plate.star")
+        for name, shift_deg in (("plate", 90.0), ("beyond", 180.0)):
+            table = metadata.particles.with_column("rlnPhaseShift", np.full(100, shift_deg))
+            write_star(tmp_path / f"{name}.star", replace(metadata, particles=table), image_root=particles.parent)
+        beyond = tmp_path / "beyond.star"
+        self.refused(finished, tmp_path / "out", DataError, "phase shifts of 180", stack=beyond, hdf=True)
+        make_substack(finished, tmp_path / "out", Substack(hdf=True), stack=tmp_path / "plate.star")
+        (stack,) = (tmp_path / "out").glob("*.hdf")
+        ctf = read_particles(stack).ctf
+        assert ctf is not None
+        # 10 % of amplitude contrast, and a quarter of a turn: minus the cosine of its angle
+        np.testing.assert_allclose(ctf.amplitude_contrast, -np.cos(np.arcsin(0.1)), atol=1e-6)
+        make_substack(finished, tmp_path / "table", stack=beyond)
 
     @pytest.mark.parametrize("classes", ["", "0", "3-1", "a", "1,,2", "1-", "-2"])
     def test_classes_that_cannot_be_read(self, classes: str) -> None:

@@ -89,6 +89,17 @@ class CtfParameters:
             phase_shift_deg=shift.copy(),
         )
 
+    def whole_contrast(self) -> Float:
+        """Return amplitude contrasts that hold the phase shift too, as SPHIRE keeps it in EMAN2's CTF, shape (n,).
+
+        With φ the arcsine of the amplitude contrast plus the phase shift: sin φ up to 90 degrees, -sin φ from there to
+        180; NaN beyond, where nothing holds it.
+        """
+        negative = np.pi * (self.amplitude_contrast < 0)
+        phase = np.arcsin(np.clip(self.amplitude_contrast, -1, 1)) + negative + np.deg2rad(self.phase_shift_deg)
+        whole = np.where(phase <= np.pi / 2, np.sin(phase), -np.sin(phase))
+        return np.where((phase >= 0) & (phase < np.pi), whole, np.nan)
+
     def to_relion(self) -> tuple[Float, Float, Float]:
         """Return ``rlnDefocusU, rlnDefocusV`` in Å and ``rlnDefocusAngle`` in degrees, each of shape (n,)."""
         mean, half = self.defocus_um * 1e4, self.astigmatism_um * 5e3

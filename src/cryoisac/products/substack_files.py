@@ -165,16 +165,17 @@ def _ctf(particles: Particles, images: Int) -> list[EmanCtf] | None:
     if particles.ctf is None:
         return None
     ctf, sizes = particles.ctf[images], particles.pixel_size_A
-    if ctf.phase_shift_deg.any():
+    contrast = ctf.whole_contrast()
+    if np.isnan(contrast).any():
         raise DataError(
-            particles.path, "has phase shifts of a phase plate, which EMAN2's CTF cannot hold; leave out --hdf"
+            particles.path, "has phase shifts of 180° or more, which EMAN2's CTF cannot hold; leave out --hdf"
         )
     columns = (
         ctf.defocus_um,
         ctf.astigmatism_um,
         ctf.astigmatism_angle_deg,
         ctf.bfactor_A2,
-        100 * ctf.amplitude_contrast,
+        100 * contrast,
         ctf.voltage_kV,
         ctf.cs_mm,
         np.full(len(images), ASSUMED_PIXEL_SIZE_A) if sizes is None else sizes[images],
