@@ -38,7 +38,7 @@ def public(tree: ast.Module) -> Iterator[Function | ast.ClassDef]:
 
 def parameters(function: Function) -> list[str]:
     a = function.args
-    every = [*a.posonlyargs, *a.args, *([a.vararg] if a.vararg else []), *a.kwonlyargs]
+    every = [*a.posonlyargs, *a.args, *([a.vararg] if a.vararg else []), *a.kwonlyargs, *([a.kwarg] if a.kwarg else [])]
     return [p.arg for p in every if p.arg not in ("self", "cls")]
 
 

@@ -11,6 +11,7 @@ from cryoisac.align.averages import class_averages
 from cryoisac.align.stages import Pass
 from cryoisac.alignment_settings import Multireference, ReferenceFree
 from cryoisac.engine.native import default_threads
+from cryoisac.model.particles import Particles
 from cryoisac.ops.fourier import filtering_threads
 from cryoisac.ops.spectra import RingCorrelation, ring_counts
 from cryoisac.products.aligned import (
@@ -33,7 +34,7 @@ from cryoisac.workflow import Outcome, one_thread_a_product
 
 
 def run_alignment(
-    particles: Path,
+    particles: Path | Particles,
     directory: Path,
     settings: Multireference | ReferenceFree,
     *,
@@ -45,8 +46,8 @@ def run_alignment(
 
     Parameters
     ----------
-    particles : Path
-        STAR file, MRC stack or HDF stack.
+    particles : Path or Particles
+        STAR file, MRC stack or HDF stack; or what was read of one, or made of an array.
     directory : Path
         Run directory; made if it is not there.
     settings : Multireference or ReferenceFree

@@ -7,7 +7,8 @@
     ├── DataError(where)          an image or a table cannot be used: NaN, constant, non-square, too few
     ├── SettingError(name)        a setting is out of range, or two settings disagree
     ├── RunError(directory)       a run directory does not fit what is asked of it
-    └── DeviceError(device)       a device is missing, or has too little memory
+    ├── DeviceError(device)       a device is missing, or has too little memory
+    └── Cancelled                 a caller's callback asked to stop
 """
 
 from pathlib import Path
@@ -95,3 +96,10 @@ class DeviceError(CryoisacError):
 
     def __init__(self, device: str, problem: str) -> None:
         super().__init__(f"{device}: {problem}")
+
+
+class Cancelled(CryoisacError):
+    """A caller's callback asked to stop; raised by the callback itself, or for it where it returned ``False``."""
+
+    def __init__(self, problem: str = "stopped by the callback") -> None:
+        super().__init__(problem)

@@ -14,6 +14,7 @@ from cryoisac.engine.contract import Images
 from cryoisac.engine.native import default_threads
 from cryoisac.errors import RunError
 from cryoisac.io.registry import read_particles
+from cryoisac.model.particles import Particles
 from cryoisac.ops.fourier import filtering_threads
 from cryoisac.products.averages import ordered, write_average_table, write_averages, write_chains
 from cryoisac.products.ordering import Ordering, order_averages
@@ -64,7 +65,7 @@ class Outcome:
 
 
 def run_isac(
-    particles: Path,
+    particles: Path | Particles,
     directory: Path,
     settings: Isac,
     *,
@@ -77,8 +78,8 @@ def run_isac(
 
     Parameters
     ----------
-    particles : Path
-        STAR file, MRC stack, HDF stack or ``bdb:directory#name``.
+    particles : Path or Particles
+        STAR file, MRC stack, HDF stack or ``bdb:directory#name``; or what was read of one, or made of an array.
     directory : Path
         Run directory; made if it is not there.
     settings : Isac

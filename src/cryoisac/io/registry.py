@@ -27,20 +27,22 @@ class Format(Protocol):
 FORMATS: tuple[Format, ...] = (eman_hdf, eman_bdb, mrc, star)
 
 
-def read_particles(path: str | Path) -> Particles:
+def read_particles(path: str | Path | Particles) -> Particles:
     """Read particle images: a RELION table, an MRC stack, or an EMAN2 HDF stack or database.
 
     Parameters
     ----------
-    path : str or Path
+    path : str, Path or Particles
         The file, or the address of a database, ``bdb:directory#name``. The content of a file decides what it is, its
-        suffix only where the content does not.
+        suffix only where the content does not. Particles that are read already are returned as they are.
 
     Raises
     ------
     FormatError
         Saying what the file is instead, or what is wrong with it.
     """
+    if isinstance(path, Particles):
+        return path
     path = Path(path)
     if eman_bdb.is_address(path):
         return eman_bdb.read(path)

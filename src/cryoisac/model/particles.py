@@ -1,5 +1,6 @@
 """Particles: metadata at once, pixels on demand."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from cryoisac.model.ctf import CtfParameters
 from cryoisac.model.table import Metadata
 
+DIGEST_IMAGES = 256
+
 
 class ImageSource(Protocol):
     """Where pixels come from. ``read`` may be called from several threads at once."""
@@ -21,6 +24,37 @@ class ImageSource(Protocol):
 
     def read(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return the images ``index``, shape (m, h, w), float32."""
+
+
+class ArrayImages:
+    """Images in memory.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, h, w)
+        Numbers of any kind; those that are read become float32.
+    """
+
+    def __init__(self, images: npt.NDArray[Any]) -> None:
+        self._images = images
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of images, rows, columns."""
+        n, h, w = self._images.shape
+        return n, h, w
+
+    def read(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return the images ``index``, shape (m, h, w), float32."""
+        return self._images[index].astype(np.float32)
+
+    def digest(self) -> str:
+        """Return a checksum of all pixels, as hexadecimal text."""
+        found = hashlib.sha256(f"{self.shape}".encode())
+        for start in range(0, len(self._images), DIGEST_IMAGES):
+            part = np.arange(start, min(start + DIGEST_IMAGES, len(self._images)))
+            found.update(self.read(part).data)
+        return found.hexdigest()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -99,7 +99,7 @@ class AlignmentRun:
 
 def plan_alignment(
     directory: RunDirectory,
-    path: Path,
+    path: Path | Particles,
     references: Path | int | None,
     settings: Multireference | ReferenceFree,
     *,
@@ -112,7 +112,7 @@ def plan_alignment(
     ----------
     directory : RunDirectory
         Where the run lies, or will.
-    path : Path
+    path : Path or Particles
         The particles.
     references : Path, int or None
         First references of a multireference alignment.
@@ -252,7 +252,7 @@ def _record(
             "bad_images": len(run.scan.bad),
             "box_px": run.box_px,
             "pixel_size_A": pixel_size,
-            "sha256": fingerprint(particles.path) if before is None else before["input"]["sha256"],
+            "sha256": fingerprint(particles) if before is None else before["input"]["sha256"],
             "given_files": files,
         },
         "given": asdict(settings),

@@ -14,6 +14,7 @@ from cryoisac import __version__
 from cryoisac.errors import RunError
 from cryoisac.io.atomic import write_whole
 from cryoisac.io.registry import listing_of
+from cryoisac.model.particles import ArrayImages, Particles
 from cryoisac.settings import Settings, describe
 
 HASHED_BYTES = 1 << 25
@@ -177,8 +178,14 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda temporary: temporary.write_text(text))
 
 
-def fingerprint(path: Path) -> str:
-    """Return a SHA-256 of a file's size, beginning and end, as hexadecimal text; of a database, of its headers."""
+def fingerprint(of: Path | Particles) -> str:
+    """Return a SHA-256, as hexadecimal text, of a file's size, beginning and end; of a database, of its headers.
+
+    Of particles it is that of the file that named them, or of their pixels where they are in memory.
+    """
+    if isinstance(of, Particles) and isinstance(of.source, ArrayImages):
+        return of.source.digest()
+    path = of.path if isinstance(of, Particles) else of
     listing, chosen = listing_of(path)
     size = listing.stat().st_size
     digest = hashlib.sha256(f"{size}{chosen}".encode())

@@ -90,7 +90,7 @@ class Run:
         return NativeEngine(images, threads=self.threads, mode=self.plan.settings.search)
 
 
-def finished_before(directory: RunDirectory, path: Path, settings: Settings) -> dict[str, Any] | None:
+def finished_before(directory: RunDirectory, path: Path | Particles, settings: Settings) -> dict[str, Any] | None:
     """Return the record of a run that ended already, after checking that it is the run that is asked for."""
     record = directory.read_record()
     if record is None:
@@ -101,7 +101,13 @@ def finished_before(directory: RunDirectory, path: Path, settings: Settings) -> 
 
 
 def plan_run(
-    directory: RunDirectory, path: Path, settings: Isac, *, threads: int, progress: Progress, call: Call = NO_CALL
+    directory: RunDirectory,
+    path: Path | Particles,
+    settings: Isac,
+    *,
+    threads: int,
+    progress: Progress,
+    call: Call = NO_CALL,
 ) -> Run:
     """Read the particles, scan and plan; refuse what cannot be done, and write nothing.
 
@@ -109,7 +115,7 @@ def plan_run(
     ----------
     directory : RunDirectory
         Where the run lies, or will.
-    path : Path
+    path : Path or Particles
         The particles.
     settings : Isac
         As the user gave them.
@@ -263,7 +269,7 @@ def _record(
             "bad_images": bad,
             "box_px": particles.box_px[0],
             "pixel_size_A": pixel_size,
-            "sha256": fingerprint(path) if before is None else before["input"]["sha256"],
+            "sha256": fingerprint(particles) if before is None else before["input"]["sha256"],
         },
         "given": asdict(settings),
         "settings": asdict(plan.settings),

@@ -86,7 +86,7 @@ def simulate(
     SettingError
         If the particle does not fit the box.
     """
-    molecules = tuple(densities) or (_made_up(settings),)
+    molecules = tuple(densities) or (made_up(settings),)
     truth = draw(settings, molecules=len(molecules))
     images = ParticleImages(molecules, settings, truth)
     folder = Path(out_dir)
@@ -106,7 +106,8 @@ def simulate(
     return made
 
 
-def _made_up(settings: Simulation) -> Density:
+def made_up(settings: Simulation) -> Density:
+    """Return the density that is simulated where none is given."""
     if settings.filament:
         return filament(
             box_px=settings.box,
