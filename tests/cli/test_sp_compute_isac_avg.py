@@ -46,6 +46,7 @@ LOCAL = {"local_alignment": True}
         (["--pw_adjustment=bfactor", "--B_start=30"], {"pw_adjustment": "bfactor", "B_start": 30.0}),
         (["--pw_adjustment=bfactor", "--Bfactor=200"], {"pw_adjustment": "bfactor", "Bfactor": 200.0}),
         (["--radius=-1", "--xr=-1", "--fl=-1", "--pixel_size=-1", "--Bfactor=-1", "--navg=1000000", "--ts=1"], {}),
+        (["--threads=2"], {}),
         (["--local", "--RADIUS=50"], LOCAL | {"radius": 50.0}),
     ],
     ids=" ".join,
@@ -56,6 +57,7 @@ def test_what_options_mean(called: list[dict[str, Any]], options: list[str], mea
     expected = Averaging(**{"pw_adjustment": "analytical_model", **meant})
     assert called[0]["settings"] == expected
     assert called[0]["stack"] == Path("particles.star")
+    assert called[0]["threads"] == (2 if "--threads=2" in options else None)
     assert called[0]["run"] == Path("isac")
 
 
@@ -65,7 +67,9 @@ def test_every_option_of_the_original_is_there() -> None:
         "stack isac_dir output_dir pw_adjustment pixel_size radius fl local_alignment xr navg noctf B_start Bfactor"
     )
     options = [p for p in program.command.params if isinstance(p, click.Option)]
-    assert sorted(o.opts[0] for o in options) == sorted(f"--{name}" for name in [*wanted.split(), "fh", "ts", "maxit"])
+    assert sorted(o.opts[0] for o in options) == sorted(
+        f"--{name}" for name in [*wanted.split(), "fh", "ts", "maxit", "threads"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from cryoisac.averaging import run_average
 from cryoisac.averaging_settings import Averaging
 from cryoisac.engine.moving import Moving, transform
 from cryoisac.errors import CryoisacError, DataError, RunError, SettingError
+from cryoisac.io.eman_hdf import write_hdf_stack
+from cryoisac.io.eman_header import EmanCtf
 from cryoisac.io.eman_stack import HdfStack
 from cryoisac.io.mrc import MrcStack
 from cryoisac.io.mrc_write import write_mrc_stack
@@ -316,6 +318,8 @@ def test_directories_that_are_not_free(classified: Path, averaged: Path, tmp_pat
         run_average(classified, classified, Averaging(), threads=1)
     with pytest.raises(RunError, match="holds a classification"):
         run_average(averaged, classified, Averaging(), threads=1)
+    with pytest.raises(RunError, match="another command"):
+        run_isac(classified.parent / "particles.star", averaged, Isac(), threads=1)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(RunError, match="letter"):
@@ -370,6 +374,40 @@ def _flagged(text: str, name: str) -> str:
     first = next(i for i in range(len(heads)) if heads[i + 1] != heads[i] + 1)
     lines.insert(heads[first] + 1, f"_{name} #{first + 2}")
     return "\n".join(lines) + "\n"
+
+
+def test_headers_that_do_not_say_what_was_done(tmp_path: Path, classified: Path, simulated: Path) -> None:
+    """Definition: ctf_applied of SPHIRE may mean flipped or multiplied: refused, but without CTF."""
+    stack = MrcStack(simulated / "particles.mrcs")
+    pixels = stack.read(np.arange(len(stack)))
+    ctf = EmanCtf(1.5, 0.0, 0.0, 0.0, 10.0, 300.0, 2.7, 7.0)
+    headers = [{"ctf": ctf, "ctf_applied": 1}] * len(pixels)
+    write_hdf_stack(tmp_path / "applied.hdf", pixels, 7.0, headers)
+    with pytest.raises(DataError, match="ctf_applied says"):
+        run_average(classified, tmp_path / "out", Averaging(), stack=tmp_path / "applied.hdf", threads=1)
+    settings = Averaging(no_ctf=True, navg=1)
+    run_average(classified, tmp_path / "out", settings, stack=tmp_path / "applied.hdf", threads=1)
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_boxes_of_odd_side(tmp_path: Path, local: bool) -> None:
+    """Known truth: the centre of an odd box is its middle pixel, where averages lie on the clean projection."""
+    settings = dataclasses.replace(SIMULATION, box=47, views=1, per_view=40)
+    simulate(tmp_path, settings)
+    molecule = procedural(box_px=47, pixel_size_A=settings.pixel_size, seed=settings.seed)
+    truth = draw(settings, molecules=1)
+    images_ = ParticleImages((molecule,), settings, truth)
+    average = np.zeros((1, 47, 47), dtype=np.float32)
+    folder = tmp_path / "classes"
+    folder.mkdir()
+    rows = np.column_stack((np.arange(40), truth.poses.rows(), np.ones(40)))
+    np.savetxt(folder / "init_isac_params.txt", rows, fmt="%.6f")
+    write_hdf_stack(folder / "class_averages.hdf", average, 7.0, [{"members": np.arange(40, dtype=np.int32)}])
+    chosen = Averaging(radius=17.0, local_alignment=local, pw_adjustment="no_adjustment")
+    run_average(folder, tmp_path / "out", chosen, stack=tmp_path / "particles.star", threads=1)
+    disc = circle(17, 47)
+    clean = images_.clean(np.array([0]))[0]
+    assert np.corrcoef(images(tmp_path / "out")[0][disc], clean[disc])[0, 1] > 0.97
 
 
 def test_flipped_particles_are_told_by_their_table(classified: Path, simulated: Path, tmp_path: Path) -> None:

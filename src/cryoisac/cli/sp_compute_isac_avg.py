@@ -74,7 +74,8 @@ def _settings(options: dict[str, Any]) -> Averaging:
 @click.option("--fh", type=float, default=ABSENT, metavar="X", help="Highest frequency of local alignment, cycles/px.")
 @click.option("--ts", type=float, default=1.0, metavar="X", help="First step of local alignment's shifts in px.")
 @click.option("--maxit", type=int, default=5, metavar="N", help="Most rounds of local alignment.")
-def command(stack: str, isac_dir: str, output_dir: str, **options: Any) -> None:
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads.  [default: all cores]")
+def command(stack: str, isac_dir: str, output_dir: str, threads: int | None, **options: Any) -> None:
     """Make averages of the classes of an ISAC run at the full size of its particles.
 
     As SPHIRE's program of this name does, whose command lines run as they stand. This is cryoisac, on all cores of
@@ -86,4 +87,4 @@ def command(stack: str, isac_dir: str, output_dir: str, **options: Any) -> None:
     settings = _settings(options)
     from cryoisac.cli.average import average
 
-    average(Path(isac_dir), _output(Path(isac_dir), output_dir), settings, stack=Path(stack), threads=None)
+    average(Path(isac_dir), _output(Path(isac_dir), output_dir), settings, stack=Path(stack), threads=threads)

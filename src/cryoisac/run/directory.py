@@ -208,6 +208,8 @@ def check_same(directory: RunDirectory, record: dict[str, Any], settings: Settin
             f"was made by cryoisac {record.get('version')}, this is {__version__}; choose another directory",
         )
     now = asdict(settings)
+    if record["given"].keys() != now.keys():
+        raise RunError(directory.path, "holds the work of another command; choose another directory")
     command = record.get("command", Settings.command)
     if command != settings.command:
         raise RunError(directory.path, f"holds a run of cryoisac {command}; choose another directory")
