@@ -28,7 +28,7 @@ def window_table(steps: int) -> Images:
 
 
 @cache
-def _sharpen(n: int) -> Float:
+def sharpening(n: int) -> Float:
     """Return what undoes the window at the frequencies k = 0 ... n // 2 of n pixels: 1 / its Fourier transform."""
     node, weight = np.polynomial.legendre.leggauss(64)
     distance = node * TAPS / 2
@@ -60,8 +60,8 @@ def fine_grid(images: Images, *, threads: int = 1) -> Images:
     """
     n, h, w = images.shape
     spectrum = scipy.fft.rfft2(images, workers=threads)
-    y = _sharpen(h)[np.abs(np.fft.fftfreq(h, 1 / h)).astype(np.int64)]
-    spectrum *= (4 * y[:, None] * _sharpen(w)).astype(np.float32)
+    y = sharpening(h)[np.abs(np.fft.fftfreq(h, 1 / h)).astype(np.int64)]
+    spectrum *= (4 * y[:, None] * sharpening(w)).astype(np.float32)
     if w % 2 == 0:
         spectrum[:, :, -1] /= 2
     wide = np.zeros((n, 2 * h, w + 1), dtype=np.complex64)

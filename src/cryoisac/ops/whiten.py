@@ -1,5 +1,6 @@
 """Working images as a likelihood wants them: background of mean 0 and unit variance, white, multiplied by the CTF."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from cryoisac.ops.fourier import Images
 from cryoisac.ops.hartley import Float32, RingTransform, half_rings, ring_power
 from cryoisac.ops.masks import Mask, circle, cosine_edge, cosine_rise
 from cryoisac.ops.polar import Float, Rings
+from cryoisac.ops.ring_sampling import SampledRings
 from cryoisac.ops.spectra import rotational_power
 
 EDGE_PX = 3.0  # over which masks fall off, so that they do not ring in Fourier space
@@ -159,12 +161,19 @@ class Whitening:
         Noise power on them, after ``standard_background``.
     support : Support
         Where background is, and what is masked.
+    sampled : bool
+        Whether rings are read from a fast Fourier transform, as is quicker in boxes much larger than working images, or
+        summed over pixels.
     """
 
-    def __init__(self, rings: Rings, noise: Float, support: Support) -> None:
+    def __init__(self, rings: Rings, noise: Float, support: Support, *, sampled: bool = False) -> None:
         self._rings, self._support = rings, support
         self._scale = np.repeat(1.0 / np.sqrt(noise), rings.lengths).astype(np.float32)
-        self._transform = RingTransform(rings, support.box_px, support_px=support.mask_radius_px + EDGE_PX)
+        self._transform: Callable[[Images], Float32]
+        if sampled:
+            self._transform = SampledRings(rings, support.box_px)
+        else:
+            self._transform = RingTransform(rings, support.box_px, support_px=support.mask_radius_px + EDGE_PX)
 
     def __call__(
         self,

@@ -1,6 +1,5 @@
 """The members of one class at full size: their sums over halves, their noise, and their images on rings."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,7 +176,7 @@ def ring_images(
     """
     rings, support = geometry
     outside, mask = support.background(0.0), support.mask(0.0)
-    whitening = Whitening(rings, noise[np.array(rings.radii)], support)
+    whitening = Whitening(rings, noise[np.array(rings.radii)], support, sampled=True)
     samples = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(len(members), sum(rings.lengths)))
     ctf2 = np.empty((len(members), len(rings.radii)), dtype=np.float32)
     ctf = job.particles.ctf if job.ctf else None
@@ -189,13 +188,9 @@ def ring_images(
         own = None if ctf is None else turned(ctf[rows], poses[place])
         samples[place], ctf2[place] = whitening.transformed(laid * mask, own, job.sizes_A(rows))
 
-    for _ in over(_large_blocks(len(members), job.box_px), work, job.threads):
+    for _ in over(blocks(np.arange(len(members)), job.box_px), work, job.threads):
         pass
     return RingImages(rings=rings, box_px=job.box_px, samples=samples, ctf2=ctf2)
-
-
-def _large_blocks(count: int, box_px: int) -> Iterator[Indices]:
-    return blocks(np.arange(count), box_px, 1 << 24)
 
 
 def _raw(job: FullSize, rows: Indices) -> Images:
