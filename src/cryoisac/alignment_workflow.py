@@ -27,8 +27,9 @@ from cryoisac.report.alignment import write_alignment_report
 from cryoisac.run import checkpoint
 from cryoisac.run.aligning import AlignmentRun, plan_alignment, say_alignment
 from cryoisac.run.aligning_steps import halving, play_mra, play_rfa, prepared_images
+from cryoisac.run.call import Call
 from cryoisac.run.directory import RunDirectory
-from cryoisac.run.opening import finished_before
+from cryoisac.run.opening import NO_CALL, finished_before
 from cryoisac.run.progress import Logged, Progress, Silent
 from cryoisac.workflow import Outcome, one_thread_a_product
 
@@ -41,6 +42,7 @@ def run_alignment(
     references: Path | int | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
+    call: Call = NO_CALL,
 ) -> Outcome:
     """Align particles with references or without, or continue an alignment that was interrupted.
 
@@ -58,6 +60,8 @@ def run_alignment(
         Threads; by default all cores that this process may use. The result does not depend on them.
     progress : Progress, optional
         Told of everything.
+    call : Call, optional
+        How it was called: the GPUs that it was asked to use.
 
     Returns
     -------
@@ -83,7 +87,8 @@ def run_alignment(
         if record is not None:
             return Outcome(record=record, report=directory / "report.html", already=True)
         with home.held(), home.log.open("a") as log, filtering_threads(run.threads):
-            run = replace(run, progress=Logged(run.progress, log))
+            warnings = [*run.record["warnings"], *call.warnings()]
+            run = replace(run, progress=Logged(run.progress, log), record=run.record | {"warnings": warnings})
             say_alignment(run)
             checkpoint.save(home.scan, run.scan)
             home.write_record(run.record)
@@ -91,6 +96,28 @@ def run_alignment(
             write_alignment_report(directory, record)
             home.write_record(record)
     return Outcome(record=record, report=directory / "report.html", already=False)
+
+
+def tell_alignment(
+    particles: Path,
+    directory: Path,
+    settings: Multireference | ReferenceFree,
+    *,
+    references: Path | int | None,
+    threads: int | None,
+    progress: Progress,
+) -> None:
+    """Tell what an alignment would do and what it needs, and do nothing.
+
+    Parameters
+    ----------
+    particles, directory, settings, references, threads, progress
+        As for ``run_alignment``.
+    """
+    home = RunDirectory(directory)
+    with one_thread_a_product():
+        threads = threads or default_threads()
+        say_alignment(plan_alignment(home, particles, references, settings, threads=threads, progress=progress))
 
 
 def _published_mra(run: AlignmentRun) -> dict[str, Any]:

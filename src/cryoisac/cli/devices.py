@@ -39,6 +39,11 @@ def show_needs(particles: Path, settings: Isac, threads: int | None) -> None:
     _show([*_rows(), *rows])
 
 
+def show_machine() -> None:
+    """Show what this machine computes with."""
+    _show(list(_rows()))
+
+
 def _show(rows: list[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     click.echo("\n".join(f"{name:<{width}}  {value}" for name, value in rows))

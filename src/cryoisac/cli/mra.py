@@ -7,15 +7,10 @@ from typing import Any
 import click
 
 from cryoisac.alignment_settings import Multireference, ReferenceFree
+from cryoisac.cli.launch import COMMAND_LINE, SoleCommand
 from cryoisac.cli.options import SettingOption, from_options, settings_options
 
-
-@click.command("mra")
-@click.argument("particles", type=click.Path(path_type=Path))
-@click.argument("references", metavar="REFERENCES")
-@click.argument("directory", metavar="OUT", type=click.Path(path_type=Path, file_okay=False))
-@settings_options(Multireference)
-@click.option(
+THREADS = click.option(
     "--threads",
     cls=SettingOption,
     type=click.IntRange(min=1),
@@ -23,6 +18,14 @@ from cryoisac.cli.options import SettingOption, from_options, settings_options
     default=None,
     help="Number of threads; the result does not depend on it.  [1 or more; default: all cores]",
 )
+
+
+@click.command("mra", cls=SoleCommand)
+@click.argument("particles", type=click.Path(path_type=Path))
+@click.argument("references", metavar="REFERENCES")
+@click.argument("directory", metavar="OUT", type=click.Path(path_type=Path, file_okay=False))
+@settings_options(Multireference)
+@THREADS
 def command(particles: Path, references: str, directory: Path, threads: int | None, **options: Any) -> None:
     """Sort PARTICLES by the references that they resemble, and average them, again and again.
 
@@ -49,37 +52,40 @@ def play(
     *,
     references: Path | int | None,
     threads: int | None,
+    gpus: tuple[int, ...] = (),
+    only_tell: bool = False,
 ) -> None:
     """Play an alignment and show it on the terminal.
 
     Parameters
     ----------
-    particles : Path
-        The particles.
-    directory : Path
-        Where the alignment lies, or will.
-    settings : Multireference or ReferenceFree
-        The settings.
-    references : Path, int or None
-        File of references, how many to draw, or none.
-    threads : int or None
-        Threads to use.
+    particles, directory, settings, references, threads
+        As ``alignment_workflow.run_alignment`` takes them.
+    gpus : tuple of int
+        GPUs that were asked for.
+    only_tell : bool
+        Tell what would be done and what it needs, and do nothing.
     """
-    from cryoisac.alignment_workflow import run_alignment
+    from cryoisac.alignment_workflow import run_alignment, tell_alignment
+    from cryoisac.cli.devices import show_machine
     from cryoisac.cli.progress import shown_on
+    from cryoisac.run.call import Call
 
+    call = Call(command=click.get_current_context().meta[COMMAND_LINE], gpus=gpus)
     with shown_on(sys.stdout) as progress:
+        if only_tell:
+            show_machine()
+            tell_alignment(particles, directory, settings, references=references, threads=threads, progress=progress)
+            return
         try:
             outcome = run_alignment(
-                particles, directory, settings, references=references, threads=threads, progress=progress
+                particles, directory, settings, references=references, threads=threads, progress=progress, call=call
             )
         except KeyboardInterrupt:
             progress.note("Stopped; the same command continues this alignment.")
             raise
-        record = outcome.record
-        progress.note(
-            "This alignment has finished; nothing was changed." if outcome.already else record["stopped_because"]
-        )
+        record, done = outcome.record, "This alignment has finished; nothing was changed."
+        progress.note(done if outcome.already else record["stopped_because"])
         sizes = [one["members"] for one in record["classes"]]
         if len(sizes) > 1:
             progress.note(f"{len(sizes)} classes of {min(sizes)} to {max(sizes)} particles")

@@ -6,22 +6,16 @@ from typing import Any
 import click
 
 from cryoisac.alignment_settings import ReferenceFree
-from cryoisac.cli.mra import play
-from cryoisac.cli.options import SettingOption, from_options, settings_options
+from cryoisac.cli.launch import SoleCommand
+from cryoisac.cli.mra import THREADS, play
+from cryoisac.cli.options import from_options, settings_options
 
 
-@click.command("rfa")
+@click.command("rfa", cls=SoleCommand)
 @click.argument("particles", type=click.Path(path_type=Path))
 @click.argument("directory", metavar="OUT", type=click.Path(path_type=Path, file_okay=False))
 @settings_options(ReferenceFree)
-@click.option(
-    "--threads",
-    cls=SettingOption,
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=None,
-    help="Number of threads; the result does not depend on it.  [1 or more; default: all cores]",
-)
+@THREADS
 def command(particles: Path, directory: Path, threads: int | None, **options: Any) -> None:
     """Align PARTICLES to their own average, again and again: all images of one view, or all to centre them.
 

@@ -299,4 +299,5 @@ def _time(run: AlignmentRun) -> str:
     """Return how long the run will take: two iterations of each stage at least, all of them at most."""
     searches = [run.course.search(i, -1, normalise_rings=True) for i in range(len(run.course.stages))]
     each = [seconds_an_iteration(len(run.usable), run.k, run.box_px, s, run.make_engine) for s in searches]
-    return f"about {span(2 * sum(each))} to {span(run.course.iterations * sum(each))}"
+    least, most = span(2 * sum(each)), span(run.course.iterations * sum(each))
+    return f"about {least} to {most}" if least != most else f"about {most}"
