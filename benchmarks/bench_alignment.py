@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ CUTOFF, FALLOFF = 0.2, 0.2  # of references: about that of averages of simulated
 SIMULATED = ("--box", "90", "--snr", "0.1", "--max-shift", "3")
 CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "free": (("--views", "50", "--per-view", "100"), ("mra", "50")),
-    "free, fast": (("--views", "50", "--per-view", "100"), ("mra", "50", "--search", "fast")),
+    "free, exact": (("--views", "50", "--per-view", "100"), ("mra", "50", "--search", "exact")),
     "equal": (("--views", "50", "--per-view", "100"), ("mra", "50", "--sizes", "equal")),
     "free, no class filled anew": (("--views", "50", "--per-view", "100"), ("mra", "50", "--min-size", "0")),
     "free, center 1": (("--views", "50", "--per-view", "100"), ("mra", "50", "--center-method", "1")),
@@ -88,8 +89,9 @@ def multireference(images: np.ndarray, threads: int) -> Iterator[dict[str, Any]]
         engine = NativeEngine(images, threads=threads, mode=mode)
         mra.coefficients(engine, references[:2], np.zeros((n, 2)), search)
         for k in REFERENCES:
-            whole = timed(lambda k=k: mra.step(engine, mra.start(references[:k], Poses.identity(n)), plan))
-            scores = timed(lambda k=k: mra.coefficients(engine, references[:k], np.zeros((n, 2)), search))
+            begin = mra.start(references[:k], Poses.identity(n))
+            whole = timed(partial(mra.step, engine, begin, plan))
+            scores = timed(partial(mra.coefficients, engine, references[:k], np.zeros((n, 2)), search))
             ccfs = n * k * (2 * RANGE_px + 1) ** 2 * 2
             yield {"search": mode, "references": k, "iteration": whole, "scores": scores, "ccfs": ccfs}
 
@@ -105,7 +107,7 @@ def reference_free(images: np.ndarray, threads: int) -> Iterator[dict[str, Any]]
                 halving=Halving(number=np.arange(n), mask=mask),
                 updating=Updating(mask=mask, center_method=-1, lowest_cutoff=0.12),
             )
-            whole = timed(lambda plan=plan: rfa.step(engine, rfa.start(engine), plan))
+            whole = timed(partial(rfa.step, engine, rfa.start(engine), plan))
             yield {"search": mode, "range_px": range_px, "iteration": whole, "ccfs": n * (2 * range_px + 1) ** 2 * 2}
 
 

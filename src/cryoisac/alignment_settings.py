@@ -95,10 +95,10 @@ class Alignment(Settings):
         str,
         Setting(
             "How poses are looked for: exact, on the original's grid of shifts; or fast, on one that turns with the "
-            "angle, with compressed references.",
+            "angle, with compressed references; exact where xr and yr differ.",
             choices=("exact", "fast"),
         ),
-    ] = "exact"
+    ] = "fast"
     on_bad_image: Annotated[
         str,
         Setting("What to do with an image that has NaN or constant pixels.", choices=("stop", "skip")),

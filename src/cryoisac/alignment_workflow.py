@@ -128,7 +128,7 @@ def _published_mra(run: AlignmentRun) -> dict[str, Any]:
     averages = class_averages(engine, state.labels, state.poses, run.k, halving(run), careful=True)
     known = mra_ledger(state.labels, state.poses, state.score, state.rival)
     ledger = known.spread(run.usable, len(particles))
-    write_classes(path, particles, ledger, averages.images, averages.frc)
+    write_classes(path, particles, ledger, averages.images, averages.frc, run.course.last_ring)
     write_references(path / "multi_ref.hdf", state.references, particles)
     found = resolution_frequency(averages.frc).tolist()
     last, curves = state.passes[-1], frc_columns(averages.frc)

@@ -17,6 +17,7 @@ from cryoisac.io.mrc_write import write_mrc_stack
 from cryoisac.io.registry import read_particles
 from cryoisac.io.text_tables import read_table
 from cryoisac.model.poses import Poses
+from cryoisac.products.classification import read_classification as read_finished
 from cryoisac.run import aligned_files, aligning, aligning_steps, room
 from cryoisac.score.files import read_classification, read_truth
 from cryoisac.score.scores import score
@@ -141,7 +142,7 @@ def averaged(particles: Path, out: Path, settings: Any, references: Any = 4) -> 
         {"ctf": True},
         {"lowest_cutoff": 0.39},
         {"rand_seed": 6},
-        {"search": "fast"},
+        {"search": "exact"},
         {"sizes": "equal"},
         {"min_size": 24},
         {"random_method": "SHC"},
@@ -182,7 +183,8 @@ def test_mirrored_poses_are_left_out(particles: Path, tmp_path: Path) -> None:
 def test_shift_ranges_along_both_axes_are_separate(particles: Path, tmp_path: Path) -> None:
     """Definition: with --xr 0 centres move along y alone; steps may be fractions."""
     settings = replace(RFA, xr="0", yr="1", ts="0.5", center_method=0, maxit=2)
-    run_alignment(particles, tmp_path / "out", settings, threads=2)
+    outcome = run_alignment(particles, tmp_path / "out", settings, threads=2)
+    assert outcome.record["settings"]["search"] == "exact"  # the grid of the fast search turns with the angle
     offsets = Poses.from_rows(read_table(tmp_path / "out" / "initial2Dparams.txt")).offset_px()
     np.testing.assert_allclose(offsets[:, 0], 0, atol=2e-6)  # six decimals
     assert set(np.round(offsets[:, 1], 3)) == {-1.0, -0.5, 0.0, 0.5, 1.0}
@@ -342,6 +344,16 @@ def test_small_classes_are_filled_in_the_open(particles: Path, tmp_path: Path) -
         assert min(one["sizes"]) >= 12
         for r in one["reseeded"]:
             assert f"class {r['label']} had {r['left']}, takes {r['taken']} of class {r['source']}" in log
+
+
+def test_members_can_be_taken_as_of_a_run(particles: Path, tmp_path: Path) -> None:
+    """Definition: what reads finished classifications reads this one, with its poses."""
+    run_alignment(particles, tmp_path / "out", MRA, references=4, threads=2)
+    found = read_finished(tmp_path / "out")
+    rows = read_table(tmp_path / "out" / "mref_parameters.txt")
+    assert np.array_equal(found.class_of, rows[:, 4] + 1)
+    np.testing.assert_allclose(found.poses.shift_px, rows[:, 1:3], atol=1e-5)  # six decimals, twice
+    assert found.ratio == 1
 
 
 def test_frcs_are_written_as_the_original_writes_them(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from cryoisac.model.poses import Poses
 from cryoisac.ops.spectra import RingCorrelation
 from cryoisac.ops.warp import rotate_shift
 from cryoisac.products.averages import write_average_table, write_averages
-from cryoisac.products.tables import write_classified, write_ledger
+from cryoisac.products.tables import write_classified, write_ledger, write_original_tables
 
 Float = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -56,8 +56,10 @@ def mra_ledger(labels: Indices, poses: Poses, score: npt.NDArray[np.float32], ri
     )
 
 
-def write_classes(path: Path, particles: Particles, ledger: Ledger, averages: Images, frc: RingCorrelation) -> None:
-    """Write the classes of a multireference alignment: averages, their table, members, ledger, and a text table.
+def write_classes(
+    path: Path, particles: Particles, ledger: Ledger, averages: Images, frc: RingCorrelation, radius_px: int
+) -> None:
+    """Write the classes of a multireference alignment: averages, their table, members, ledger, and text tables.
 
     Parameters
     ----------
@@ -71,6 +73,8 @@ def write_classes(path: Path, particles: Particles, ledger: Ledger, averages: Im
         Class averages.
     frc : RingCorrelation
         Agreement of the halves of each.
+    radius_px : int
+        Particle radius.
     """
     pixel_size_A = _pixel_size_A(particles)
     sizes = np.bincount(ledger.label[ledger.label >= 0], minlength=len(averages))
@@ -81,6 +85,7 @@ def write_classes(path: Path, particles: Particles, ledger: Ledger, averages: Im
     )
     write_classified(path / "classified.star", particles, ledger, ledger.poses)
     write_ledger(path / "ledger.csv", particles, ledger)
+    write_original_tables(path, ledger, np.zeros((len(ledger), 2)), 1.0, radius_px)
     placed = np.where(ledger.label >= 0, ledger.label, -1)
     write_whole(path / "mref_parameters.txt", partial(_write_rows, [*_pose_columns(ledger.poses), placed]))
 

@@ -166,6 +166,9 @@ def _made_definite(
 ) -> tuple[Multireference | ReferenceFree, dict[str, str]]:
     """Return settings with numbers for what was automatic, and how these were found."""
     automatic = {}
+    if settings.search == "fast" and any(x != y for x, y, _ in settings.ranges()):
+        settings = replace(settings, search="exact")  # the grid of the fast search turns with the angle
+        automatic["search"] = "ranges along x and y differ"
     if settings.radius is None:
         automatic["radius"] = f"what leaves room for shifts of {largest_shift(settings):g} px"
     if isinstance(settings, Multireference) and settings.sizes == "free" and settings.min_size is None:
