@@ -45,6 +45,7 @@ RANGES_px = (1, 2, 3, 4, 6, 8)
 IMAGES = 2000
 PUBLISHED_IMAGES = 105_247  # of the set that was published
 FEW_IMAGES, FEW_REFERENCES = 8, 10  # for the definition and the straightforward program
+SNR = 0.1
 CUTOFF, FALLOFF = 0.2, 0.2  # of references: about that of averages of simulated particles
 SIMULATED = ("--box", "90", "--snr", "0.1", "--max-shift", "3")
 CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -72,10 +73,9 @@ def course(range_px: float) -> Course:
     return Course(stages=(stage,), iterations=6, first_ring=1, last_ring=RADIUS)
 
 
-def multireference(images: np.ndarray, threads: int) -> Iterator[dict[str, Any]]:
+def multireference(images: np.ndarray, references: np.ndarray, threads: int) -> Iterator[dict[str, Any]]:
     """Yield the costs of an iteration for each number of references and each search."""
     n, mask = len(images), circle(RADIUS, BOX)
-    references = tangent_lowpass(images[: max(REFERENCES)], CUTOFF, FALLOFF)
     plan = mra.Plan(
         course=course(RANGE_px),
         assignment=mra.FREE,
@@ -191,20 +191,26 @@ def rate(taken: dict[str, float], ccfs: int) -> str:
 
 def speed(threads: int) -> dict[str, Any]:
     """Measure all speeds, printing a line for each."""
-    noise = np.random.default_rng(0).normal(size=(IMAGES, BOX, BOX)).astype(np.float32)
-    images = normalise_inside(noise, circle(RADIUS, BOX))
+    rng = np.random.default_rng(0)
+    mask, noise = circle(RADIUS, BOX), rng.normal(size=(IMAGES + max(REFERENCES), BOX, BOX)).astype(np.float32)
+    references = tangent_lowpass(noise[IMAGES:], CUTOFF, FALLOFF)
+    signal = np.sqrt(SNR) * normalise_inside(references, mask)[np.arange(IMAGES) % len(references)]
+    images = normalise_inside(noise[:IMAGES] + signal, mask)
     found: dict[str, Any] = {"images": IMAGES, "multireference": [], "reference_free": []}
-    for one in multireference(images, threads):
+    for one in multireference(images, references, threads):
         found["multireference"].append(one)
         per_iteration = one["iteration"]["wall_s"] * PUBLISHED_IMAGES / IMAGES
         print(
             f"mra {one['search']}, {one['references']} references: {one['iteration']['wall_s']:.2f} s an iteration "
-            f"({per_iteration:.0f} s of {PUBLISHED_IMAGES:,}), scores {rate(one['scores'], one['ccfs'])}",
+            f"({one['iteration']['cpu_s']:.2f} CPU-s; {per_iteration:.0f} s of {PUBLISHED_IMAGES:,} images), scores "
+            f"{rate(one['scores'], one['ccfs'])}",
             flush=True,
         )
     for one in reference_free(images, threads):
         found["reference_free"].append(one)
-        print(f"rfa {one['search']}, {one['range_px']} px: {one['iteration']['wall_s']:.2f} s an iteration", flush=True)
+        taken = one["iteration"]
+        line = f"{taken['wall_s']:.2f} s an iteration, {taken['cpu_s']:.2f} CPU-s"
+        print(f"rfa {one['search']}, {one['range_px']} px: {line}", flush=True)
     for name, work in (("definition", definition), ("straightforward", straightforward)):
         found[name] = work(images)
         print(f"{name}: {rate(found[name], found[name]['ccfs'])}", flush=True)
