@@ -30,8 +30,8 @@ from cryoisac.engine.contract import Match
 from cryoisac.engine.likelihood_native import NativeLikelihoodEngine
 from cryoisac.run import likelihood as run_likelihood
 from cryoisac.run import ring_stack
-from cryoisac.score.files import read_classification, read_truth
-from cryoisac.score.scores import score
+from cryoisac.scoring.files import read_classification, read_truth
+from cryoisac.scoring.scores import score
 from cryoisac.settings import Isac
 from cryoisac.workflow import run_isac
 

@@ -16,9 +16,9 @@ from cryoisac.engine.contract import Engine, Search
 from cryoisac.engine.native import MODES, NativeEngine
 from cryoisac.model.poses import Poses, pixel_error
 from cryoisac.ops.filters import tangent_lowpass
-from cryoisac.simulate.density import procedural
-from cryoisac.simulate.particles import posed
-from cryoisac.simulate.projection import Projector, orientation
+from cryoisac.simulation.density import procedural
+from cryoisac.simulation.particles import posed
+from cryoisac.simulation.projection import Projector, orientation
 
 BOX, RADIUS, RANGE_px = 76, 29, 3
 VIEWS, MEMBERS = 100, 50

@@ -16,9 +16,9 @@ from cryoisac.model.poses import Poses
 from cryoisac.ops.filters import tangent_lowpass
 from cryoisac.ops.masks import circle
 from cryoisac.ops.spectra import ring_correlation
-from cryoisac.simulate.density import procedural
-from cryoisac.simulate.particles import posed
-from cryoisac.simulate.projection import Projector, orientation
+from cryoisac.simulation.density import procedural
+from cryoisac.simulation.particles import posed
+from cryoisac.simulation.projection import Projector, orientation
 
 BOX, RADIUS, REACH_px = 76, 29, 3
 SNR, FL, FH, FALLOFF = 0.1, 0.2, 0.45, 0.2

@@ -30,8 +30,8 @@ from cryoisac.engine.reference import ReferenceEngine
 from cryoisac.model.poses import Poses
 from cryoisac.ops.filters import tangent_lowpass
 from cryoisac.ops.polar import Rings
-from cryoisac.simulate.density import procedural
-from cryoisac.simulate.projection import Projector, orientation
+from cryoisac.simulation.density import procedural
+from cryoisac.simulation.projection import Projector, orientation
 
 SIZES = ((76, 29), (90, 36))
 REFERENCES = (1, 10, 50, 200)

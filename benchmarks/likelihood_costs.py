@@ -16,8 +16,8 @@ from cryoisac.engine.likelihood_reference import LikelihoodReferenceEngine
 from cryoisac.model.poses import Poses
 from cryoisac.ops import polar
 from cryoisac.ops.hartley import ring_transform, transform_rings
-from cryoisac.simulate.density import procedural
-from cryoisac.simulate.projection import Projector, orientation
+from cryoisac.simulation.density import procedural
+from cryoisac.simulation.projection import Projector, orientation
 
 BOX, RADIUS_px, LAST_RINGS = 76, 29, (14, 18, 28, 37)
 REFERENCES = (10, 50, 200)

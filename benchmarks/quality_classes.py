@@ -13,8 +13,8 @@ from cryoisac.ops.ctf import phase_flip
 from cryoisac.ops.spectra import ring_correlation
 from cryoisac.ops.warp import rotate_shift
 from cryoisac.report.pictures import to_gray
-from cryoisac.score.content import effective_number
-from cryoisac.score.files import Classification, KnownTruth, read_classification
+from cryoisac.scoring.content import effective_number
+from cryoisac.scoring.files import Classification, KnownTruth, read_classification
 from cryoisac.streams import stream
 
 Images = npt.NDArray[np.float32]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cryoisac.api.estimator import ISAC
     from cryoisac.api.files import write_particles
     from cryoisac.api.moving import class_averages, class_sums, frc, pixel_error, transform
-    from cryoisac.api.simulated import Simulated, score_classes, simulate_particles
+    from cryoisac.api.simulated import Simulated, score, simulate
     from cryoisac.errors import Cancelled, CryoisacError
     from cryoisac.io.registry import read_particles
     from cryoisac.model.ctf import CtfParameters
@@ -38,8 +38,8 @@ __all__ = [  # noqa: RUF022
     "isac",
     "pixel_error",
     "read_particles",
-    "score_classes",
-    "simulate_particles",
+    "score",
+    "simulate",
     "transform",
     "write_particles",
 ]
@@ -52,7 +52,7 @@ _PLACES = {
     "cryoisac.api.estimator": ("ISAC",),
     "cryoisac.api.files": ("write_particles",),
     "cryoisac.api.moving": ("class_averages", "class_sums", "frc", "pixel_error", "transform"),
-    "cryoisac.api.simulated": ("Simulated", "score_classes", "simulate_particles"),
+    "cryoisac.api.simulated": ("Simulated", "score", "simulate"),
     "cryoisac.errors": ("Cancelled", "CryoisacError"),
     "cryoisac.io.registry": ("read_particles",),
     "cryoisac.model.ctf": ("CtfParameters",),

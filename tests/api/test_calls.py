@@ -1,6 +1,7 @@
 """What is called from Python: arrays in, arrays out, progress and cancellation."""
 
 import csv
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,7 @@ def test_an_array_is_classified_as_a_file(simulated, tmp_path, monkeypatch):
 def test_classes_and_poses_are_found(simulated, settings):
     """Known truth: the classes are the views, the poses those of the particles, in their pixels; nothing is left."""
     found = cryoisac.isac(simulated.images, **settings)
-    score = cryoisac.score_classes(found.labels, simulated, poses=found.poses)
+    score = cryoisac.score(found.labels, simulated, poses=found.poses)
     assert score.ari > 0.99  # SNR 1: hardly an error
     assert score.pixel_error < 1.0  # a working pixel is 1.6 px
     assert found.class_pixel_errors_px.shape == (3,)
@@ -65,7 +66,7 @@ def test_classes_and_poses_are_found(simulated, settings):
 def test_alignments_find_views_and_poses(simulated):
     """Known truth: with the clean projections for references each image finds its view and pose; without, its pose."""
     found = cryoisac.align_multireference(simulated.images, simulated.projections, xr=[3, 1], ts=[1, 0.5])
-    score = cryoisac.score_classes(found.labels, simulated, poses=found.poses)
+    score = cryoisac.score(found.labels, simulated, poses=found.poses)
     assert score.ari > 0.99  # SNR 1
     assert score.pixel_error < 0.6  # half a step of the search
     assert found.averages.shape == found.references.shape == simulated.projections.shape
@@ -118,7 +119,7 @@ def test_a_callback_may_raise(simulated):
         raise KeyError(stage)
 
     with pytest.raises(KeyError):
-        cryoisac.simulate_particles(views=1, per_view=2, box=40, pixel_size=10.0, callback=callback)
+        cryoisac.simulate(views=1, per_view=2, box=40, pixel_size=10.0, callback=callback)
     with pytest.raises(KeyError):
         cryoisac.align_reference_free(simulated.images, callback=callback)
 
@@ -153,7 +154,7 @@ def test_simulated_images_are_those_of_the_command(tmp_path, simulated):
 @pytest.mark.parametrize("name", ["a.star", "a.hdf", "a.mrcs"])
 def test_what_is_written_is_read_back(tmp_path, name):
     """Known truth: pixels, pixel size, CTF, poses and classes come back from each kind of file that holds them."""
-    made = cryoisac.simulate_particles(views=2, per_view=3, box=40, pixel_size=10.0, ctf=True)
+    made = cryoisac.simulate(views=2, per_view=3, box=40, pixel_size=10.0, ctf=True)
     known = {} if name == "a.mrcs" else {"ctf": made.ctf, "poses": made.poses, "labels": made.labels}
     cryoisac.write_particles(tmp_path / name, made.images, pixel_size_A=10.0, **known)
     back = cryoisac.read_particles(tmp_path / name)
@@ -170,7 +171,7 @@ def test_what_is_written_is_read_back(tmp_path, name):
 
 def test_scores_of_classes_alone():
     """Definition: numbers that need no poses or directions, and none that do."""
-    score = cryoisac.score_classes([0, 0, 1, 1, -1], [2, 2, 0, 0, -1])
+    score = cryoisac.score([0, 0, 1, 1, -1], [2, 2, 0, 0, -1])
     assert score.ari == 1.0
     assert score.purity == 1.0
     assert score.junk_recall == 1.0
@@ -188,7 +189,7 @@ def test_scores_of_classes_alone():
         (lambda x: cryoisac.isac(x[:, :, 1:]), "must be cut out as squares"),
         (
             lambda x: cryoisac.isac(
-                x, ctf=cryoisac.simulate_particles(views=1, per_view=1, box=40, pixel_size=10.0, ctf=True).ctf
+                x, ctf=cryoisac.simulate(views=1, per_view=1, box=40, pixel_size=10.0, ctf=True).ctf
             ),
             "1 images",
         ),
@@ -204,7 +205,7 @@ def test_scores_of_classes_alone():
         (lambda x: cryoisac.frc(x[0], x[0], mask=np.ones((3, 3))), "mask"),
         (lambda x: cryoisac.write_particles("a.png", x), "end it in"),
         (lambda x: cryoisac.write_particles("a.mrcs", x, labels=np.zeros(len(x))), "images alone"),
-        (lambda x: cryoisac.score_classes([0], [0], poses=np.zeros((1, 4))), "classes alone"),
+        (lambda x: cryoisac.score([0], [0], poses=np.zeros((1, 4))), "classes alone"),
     ],
 )
 def test_mistakes_are_told_in_one_line(simulated, tmp_path, monkeypatch, call, said):
@@ -229,6 +230,12 @@ def test_names_are_listed_typed_and_explained():
         check=True,
     ).stdout
     assert "align_reference_free(" in shown
+
+
+def test_no_name_is_that_of_a_module():
+    """Definition: importing a module would put it in the place of a function of its name."""
+    modules = {module.name for module in pkgutil.iter_modules(cryoisac.__path__)}
+    assert not modules & set(cryoisac.__all__)
 
 
 def test_strict_type_checkers_see_the_types(tmp_path):

@@ -12,7 +12,7 @@ from cryoisac.cli.mra import chosen
 from cryoisac.cli.options import from_options, settings_options
 from cryoisac.errors import SettingError
 from cryoisac.settings import Settings, Simulation
-from cryoisac.simulate.files import simulate
+from cryoisac.simulation.files import simulate
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from cryoisac.io.mrc import MrcStack
 from cryoisac.io.mrc_write import write_mrc_stack
 from cryoisac.io.registry import read_particles
 from cryoisac.settings import Simulation
-from cryoisac.simulate.files import simulate
+from cryoisac.simulation.files import simulate
 from tests.io.berkeley import database
 
 N, BOX = 40, 32

@@ -9,7 +9,7 @@ import pytest
 from cryoisac.cli import main as cli
 from cryoisac.io.registry import read_image_stack, read_particles
 from cryoisac.settings import Simulation
-from cryoisac.simulate.files import simulate
+from cryoisac.simulation.files import simulate
 from tests.cli.test_isac_command import OPTIONS
 from tests.io.berkeley import EMAN2Ctf, database, header
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from cryoisac.cli import main as cli
 from cryoisac.cli.progress import Terminal
 from cryoisac.settings import Simulation
-from cryoisac.simulate.files import simulate
+from cryoisac.simulation.files import simulate
 from tests.run.conftest import LIKELIHOOD, SETTINGS, contents
 
 COMMON = (

@@ -19,8 +19,8 @@ from cryoisac.io.registry import read_averages, read_particles
 from cryoisac.io.star import write_star
 from cryoisac.io.text_tables import read_table
 from cryoisac.model.table import Metadata, Table
-from cryoisac.simulate.density import procedural
-from cryoisac.simulate.projection import Projector, orientation
+from cryoisac.simulation.density import procedural
+from cryoisac.simulation.projection import Projector, orientation
 from tests.io.berkeley import database, header
 from tests.test_docs import DOCS, first_cells
 

@@ -30,7 +30,7 @@ from cryoisac.ops.masks import circle, normalise_inside
 from cryoisac.ops.polar import Rings
 from cryoisac.run import isac2_needs
 from cryoisac.settings import Isac, Simulation, describe
-from cryoisac.simulate.files import simulate
+from cryoisac.simulation.files import simulate
 from tests.run.conftest import contents
 
 SMALL = ("--radius=12", "--img_per_grp=20", "--minimum_grp_size=8", "--target_radius=12", "--target_nx=36")

@@ -16,7 +16,7 @@ from cryoisac.io.eman_stack import HdfStack
 from cryoisac.io.star import read_star
 from cryoisac.products.classification import read_classification
 from cryoisac.settings import Isac, Simulation
-from cryoisac.simulate.files import simulate
+from cryoisac.simulation.files import simulate
 from cryoisac.workflow import run_isac
 
 

@@ -12,9 +12,9 @@ from cryoisac.engine.reference import ReferenceEngine
 from cryoisac.errors import SettingError
 from cryoisac.model.poses import Poses, pixel_error, rotate
 from cryoisac.ops.filters import tangent_lowpass
-from cryoisac.simulate.density import procedural
-from cryoisac.simulate.particles import posed
-from cryoisac.simulate.projection import Projector, orientation
+from cryoisac.simulation.density import procedural
+from cryoisac.simulation.particles import posed
+from cryoisac.simulation.projection import Projector, orientation
 
 
 def bandlimited(rng, n, box):

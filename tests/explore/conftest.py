@@ -12,9 +12,9 @@ from cryoisac.explore.study import Study, explore
 from cryoisac.model.ledger import Ledger
 from cryoisac.products.averages import write_averages
 from cryoisac.products.tables import write_original_tables
-from cryoisac.score.files import KnownTruth, read_truth
+from cryoisac.scoring.files import KnownTruth, read_truth
 from cryoisac.settings import Simulation
-from cryoisac.simulate.files import simulate
+from cryoisac.simulation.files import simulate
 
 VIEWS, PER_VIEW, RADIUS, RATIO = 3, 50, 20, 1.25
 SMALL = Explore(target_radius=16, rank=8, n_components=10, embedding="none")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cryoisac.settings import Isac, Simulation
-from cryoisac.simulate.files import simulate
+from cryoisac.simulation.files import simulate
 from cryoisac.workflow import run_isac
 
 

@@ -19,9 +19,9 @@ from cryoisac.ops.warp import rotate_shift
 from cryoisac.products.classification import read_classification
 from cryoisac.products.substack import make_substack
 from cryoisac.run.directory import fingerprint
-from cryoisac.score.alignment import alignment_errors
-from cryoisac.score.files import read_classification as read_found
-from cryoisac.score.files import read_truth
+from cryoisac.scoring.alignment import alignment_errors
+from cryoisac.scoring.files import read_classification as read_found
+from cryoisac.scoring.files import read_truth
 from cryoisac.settings import Substack
 from tests.io.berkeley import database, header
 from tests.products.test_classification import averaging_run, matrix, pulled

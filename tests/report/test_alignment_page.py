@@ -11,7 +11,7 @@ from cryoisac.alignment_workflow import run_alignment
 from cryoisac.report.alignment import write_alignment_report
 from cryoisac.report.curves import curves, spark
 from cryoisac.settings import Simulation
-from cryoisac.simulate.files import simulate
+from cryoisac.simulation.files import simulate
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cryoisac.settings import Isac, Simulation
-from cryoisac.simulate.files import simulate
+from cryoisac.simulation.files import simulate
 
 SETTINGS = Isac(
     method="isac2",

@@ -19,8 +19,8 @@ from cryoisac.io.text_tables import read_table
 from cryoisac.model.poses import Poses
 from cryoisac.products.classification import read_classification as read_finished
 from cryoisac.run import aligned_files, aligning, aligning_steps, room
-from cryoisac.score.files import read_classification, read_truth
-from cryoisac.score.scores import score
+from cryoisac.scoring.files import read_classification, read_truth
+from cryoisac.scoring.scores import score
 from tests.run.conftest import contents
 
 MRA = Multireference(radius=12, xr="1", maxit=4, rand_seed=5)

@@ -26,10 +26,10 @@ from cryoisac.ops.resample import resample
 from cryoisac.products.classification import read_classification
 from cryoisac.products.pairs import align_pairs
 from cryoisac.settings import Isac, Simulation
-from cryoisac.simulate.density import procedural
-from cryoisac.simulate.files import simulate
-from cryoisac.simulate.images import ParticleImages
-from cryoisac.simulate.particles import draw
+from cryoisac.simulation.density import procedural
+from cryoisac.simulation.files import simulate
+from cryoisac.simulation.images import ParticleImages
+from cryoisac.simulation.particles import draw
 from cryoisac.workflow import run_isac
 from tests.run.conftest import contents
 from tests.test_docs import DOCS, first_cells, numberless

@@ -16,7 +16,7 @@ from cryoisac.ops.warp import rotate_shift
 from cryoisac.run.filaments import Filaments, across, segment_angles_deg
 from cryoisac.run.plan import make_plan
 from cryoisac.settings import Isac, Simulation
-from cryoisac.simulate.files import simulate
+from cryoisac.simulation.files import simulate
 from cryoisac.workflow import run_isac
 
 BOX = 48

@@ -16,7 +16,7 @@ from cryoisac.io.registry import read_image_stack
 from cryoisac.io.star import poses_of, read_star
 from cryoisac.model.ctf import CtfParameters
 from cryoisac.model.poses import Poses
-from cryoisac.score.files import read_columns
+from cryoisac.scoring.files import read_columns
 from cryoisac.settings import Isac
 from cryoisac.workflow import run_isac
 

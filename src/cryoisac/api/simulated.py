@@ -11,12 +11,13 @@ from cryoisac.api.told import Callback, chosen, progress_of
 from cryoisac.errors import SettingError
 from cryoisac.model.ctf import CtfParameters
 from cryoisac.model.poses import Poses
-from cryoisac.score.files import Classification, KnownTruth
-from cryoisac.score.scores import Score, score
+from cryoisac.scoring.files import Classification, KnownTruth
+from cryoisac.scoring.scores import Score
+from cryoisac.scoring.scores import score as scored
 from cryoisac.settings import Simulation
-from cryoisac.simulate.files import made_up
-from cryoisac.simulate.images import ParticleImages
-from cryoisac.simulate.particles import draw
+from cryoisac.simulation.files import made_up
+from cryoisac.simulation.images import ParticleImages
+from cryoisac.simulation.particles import draw
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -56,7 +57,7 @@ class Simulated:
     radius_px: float
 
 
-def simulate_particles(*, callback: Callback | None = None, **settings: Any) -> Simulated:
+def simulate(*, callback: Callback | None = None, **settings: Any) -> Simulated:
     """Simulate particle images of a made-up molecule.
 
     Parameters
@@ -105,7 +106,7 @@ def simulate_particles(*, callback: Callback | None = None, **settings: Any) -> 
     )
 
 
-def score_classes(
+def score(
     labels: npt.ArrayLike,
     truth: Simulated | npt.ArrayLike,
     *,
@@ -119,7 +120,7 @@ def score_classes(
     labels : array_like, shape (n,)
         Class of each image from 0; -1 for an image in no class.
     truth : Simulated or array_like, shape (n,)
-        What ``simulate_particles`` gave, or the true class of each image; -1 for junk.
+        What ``simulate`` gave, or the true class of each image; -1 for junk.
     poses : Poses or array_like, shape (n, 4), optional
         Pose of each image on its class; scored against those of ``Simulated``.
     radius_px : float, optional
@@ -139,11 +140,11 @@ def score_classes(
     found = as_labels(labels, n)
     if isinstance(truth, Simulated):
         placed = None if poses is None else as_poses(poses, n)[0]
-        return score(Classification(label=found, poses=placed), _known(truth), radius_px=radius_px)
+        return scored(Classification(label=found, poses=placed), _known(truth), radius_px=radius_px)
     if poses is not None:
-        raise SettingError("poses", "cannot be scored against classes alone; give what simulate_particles gave")
-    scored = score(Classification(label=found, poses=None), _known(_bare(as_labels(truth, n, "truth"))))
-    return replace(scored, spread_deg=None, random_spread_deg=None)
+        raise SettingError("poses", "cannot be scored against classes alone; give what simulate gave")
+    alone = scored(Classification(label=found, poses=None), _known(_bare(as_labels(truth, n, "truth"))))
+    return replace(alone, spread_deg=None, random_spread_deg=None)
 
 
 def _bare(labels: Int) -> Simulated:

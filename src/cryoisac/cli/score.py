@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from cryoisac.io.atomic import write_whole
-from cryoisac.score.files import read_classification, read_truth
-from cryoisac.score.scores import Score, score
+from cryoisac.scoring.files import read_classification, read_truth
+from cryoisac.scoring.scores import Score, score
 
 
 @click.command("score")

@@ -11,8 +11,8 @@ import click
 from cryoisac.cli.options import from_options, settings_options
 from cryoisac.errors import SettingError
 from cryoisac.settings import Simulation
-from cryoisac.simulate import density
-from cryoisac.simulate.files import Simulated, simulate
+from cryoisac.simulation import density
+from cryoisac.simulation.files import Simulated, simulate
 
 
 @click.command("simulate")

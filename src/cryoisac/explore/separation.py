@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from cryoisac.score.agreement import adjusted_rand_index
-from cryoisac.score.content import share, shows_majority
+from cryoisac.scoring.agreement import adjusted_rand_index
+from cryoisac.scoring.content import share, shows_majority
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoisac.errors import DataError, FormatError
-from cryoisac.score.files import read_columns
+from cryoisac.scoring.files import read_columns
 
 Int = npt.NDArray[np.int64]
 COLUMNS = ("view", "class")

@@ -10,10 +10,10 @@ from cryoisac.errors import DataError, SettingError
 from cryoisac.ops.ctf import ctf_2d
 from cryoisac.ops.masks import circle
 from cryoisac.settings import Simulation
-from cryoisac.simulate.density import Density
-from cryoisac.simulate.junk import Clutter, draw_pairs
-from cryoisac.simulate.particles import Truth
-from cryoisac.simulate.projection import Projector, to_pixels
+from cryoisac.simulation.density import Density
+from cryoisac.simulation.junk import Clutter, draw_pairs
+from cryoisac.simulation.particles import Truth
+from cryoisac.simulation.projection import Projector, to_pixels
 from cryoisac.streams import stream
 
 Float = npt.NDArray[np.float64]

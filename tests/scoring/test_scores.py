@@ -10,11 +10,11 @@ from cryoisac.errors import CryoisacError, DataError, FormatError, RunError
 from cryoisac.io.star import write_star
 from cryoisac.model.poses import Poses, to_relion
 from cryoisac.model.table import Metadata, Table
-from cryoisac.score.content import majority_views
-from cryoisac.score.files import Classification, KnownTruth, read_classification, read_truth
-from cryoisac.score.scores import axis_angles_deg, score
+from cryoisac.scoring.content import majority_views
+from cryoisac.scoring.files import Classification, KnownTruth, read_classification, read_truth
+from cryoisac.scoring.scores import axis_angles_deg, score
 from cryoisac.settings import Simulation
-from cryoisac.simulate.files import simulate
+from cryoisac.simulation.files import simulate
 
 SETTINGS = Simulation(views=4, per_view=15, box=24, snr=1.0, junk=0.2, pixel_size=4.0, max_shift=1.0, seed=1)
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from cryoisac.simulate.projection import orientation
+from cryoisac.simulation.projection import orientation
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]

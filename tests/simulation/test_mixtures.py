@@ -5,9 +5,9 @@ import pytest
 
 from cryoisac.errors import SettingError
 from cryoisac.settings import Simulation
-from cryoisac.simulate.density import Density, procedural
-from cryoisac.simulate.images import ParticleImages
-from cryoisac.simulate.particles import draw, images_of_views
+from cryoisac.simulation.density import Density, procedural
+from cryoisac.simulation.images import ParticleImages
+from cryoisac.simulation.particles import draw, images_of_views
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import scipy.fft
 from scipy.ndimage import map_coordinates
 
-from cryoisac.simulate.density import Density
+from cryoisac.simulation.density import Density
 
 Float = npt.NDArray[np.float64]
 PADDING = 2

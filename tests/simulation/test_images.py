@@ -7,11 +7,11 @@ from scipy.ndimage import map_coordinates
 from cryoisac.errors import SettingError
 from cryoisac.model.poses import Poses, to_relion
 from cryoisac.settings import Simulation
-from cryoisac.simulate.density import Density, procedural
-from cryoisac.simulate.images import ParticleImages, colour
-from cryoisac.simulate.particles import JUNK_KINDS, draw
-from cryoisac.simulate.projection import orientation, to_pixels
-from cryoisac.simulate.views import frames, spread_over_half_sphere
+from cryoisac.simulation.density import Density, procedural
+from cryoisac.simulation.images import ParticleImages, colour
+from cryoisac.simulation.particles import JUNK_KINDS, draw
+from cryoisac.simulation.projection import orientation, to_pixels
+from cryoisac.simulation.views import frames, spread_over_half_sphere
 from cryoisac.streams import stream
 
 QUIET = {"views": 3, "per_view": 8, "pixel_size": 5.0, "max_shift": 3.0, "snr": 1e10, "seed": 5}

@@ -16,10 +16,10 @@ from cryoisac.io.star import write_star
 from cryoisac.model.poses import to_relion
 from cryoisac.model.table import Metadata, Table
 from cryoisac.settings import Simulation
-from cryoisac.simulate.density import Density, procedural
-from cryoisac.simulate.filament import filament
-from cryoisac.simulate.images import ParticleImages
-from cryoisac.simulate.particles import AMPLITUDE_CONTRAST, CS_MM, JUNK_KINDS, VOLTAGE_KV, Truth, draw
+from cryoisac.simulation.density import Density, procedural
+from cryoisac.simulation.filament import filament
+from cryoisac.simulation.images import ParticleImages
+from cryoisac.simulation.particles import AMPLITUDE_CONTRAST, CS_MM, JUNK_KINDS, VOLTAGE_KV, Truth, draw
 from cryoisac.streams import stream
 
 STACK = "particles.mrcs"

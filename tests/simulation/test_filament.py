@@ -10,10 +10,10 @@ from cryoisac.errors import SettingError
 from cryoisac.io import star
 from cryoisac.model.poses import to_relion
 from cryoisac.settings import Simulation
-from cryoisac.simulate.filament import RISE, TWIST_DEG, azimuth_frames, filament
-from cryoisac.simulate.files import simulate
-from cryoisac.simulate.images import ParticleImages
-from cryoisac.simulate.particles import draw
+from cryoisac.simulation.filament import RISE, TWIST_DEG, azimuth_frames, filament
+from cryoisac.simulation.files import simulate
+from cryoisac.simulation.images import ParticleImages
+from cryoisac.simulation.particles import draw
 
 BOX = 80
 SEGMENTS = Simulation(views=6, per_view=20, box=BOX, snr=1e10, max_shift=3, filament=True, seed=3)

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.score.agreement import adjusted_rand_index, normalised_mutual_information
-from cryoisac.score.alignment import AlignmentErrors, alignment_errors
-from cryoisac.score.content import (
+from cryoisac.scoring.agreement import adjusted_rand_index, normalised_mutual_information
+from cryoisac.scoring.alignment import AlignmentErrors, alignment_errors
+from cryoisac.scoring.content import (
     effective_number,
     held_views,
     majority_views,
@@ -19,7 +19,7 @@ from cryoisac.score.content import (
     share,
     shows_majority,
 )
-from cryoisac.score.files import Classification, KnownTruth
+from cryoisac.scoring.files import Classification, KnownTruth
 from cryoisac.streams import stream
 
 Float = npt.NDArray[np.float64]

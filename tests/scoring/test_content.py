@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cryoisac.model.poses import Poses
-from cryoisac.score.content import (
+from cryoisac.scoring.content import (
     effective_number,
     held_views,
     majority_views,
@@ -17,8 +17,8 @@ from cryoisac.score.content import (
     rare_views,
     shows_majority,
 )
-from cryoisac.score.files import Classification, KnownTruth, read_truth
-from cryoisac.score.scores import score
+from cryoisac.scoring.files import Classification, KnownTruth, read_truth
+from cryoisac.scoring.scores import score
 
 DRAWS = pytest.mark.parametrize("seed", range(20))
 

@@ -8,8 +8,8 @@ import pytest
 from cryoisac.io.mrc import MrcStack
 from cryoisac.model.ctf import CtfParameters
 from cryoisac.ops.ctf import ctf_2d
-from cryoisac.simulate.density import Density, blobs
-from cryoisac.simulate.projection import Projector, euler_angles, orientation, to_pixels
+from cryoisac.simulation.density import Density, blobs
+from cryoisac.simulation.projection import Projector, euler_angles, orientation, to_pixels
 
 
 def _random_orientations(n: int, seed: int) -> np.ndarray:

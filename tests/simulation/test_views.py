@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cryoisac.simulate import views
+from cryoisac.simulation import views
 
 
 @pytest.mark.parametrize("n", [1, 2, 10, 25, 50, 1500])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cryoisac.errors import DataError, FormatError
-from cryoisac.simulate.density import Density, blobs, from_map, from_structure, procedural
-from cryoisac.simulate.projection import Projector, orientation
+from cryoisac.simulation.density import Density, blobs, from_map, from_structure, procedural
+from cryoisac.simulation.projection import Projector, orientation
 
 
 def _write_map(path: Path, values: np.ndarray, pixel_size_A: float) -> Path:

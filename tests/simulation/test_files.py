@@ -11,10 +11,10 @@ import pytest
 from cryoisac.io import star
 from cryoisac.ops.ctf import ctf_2d
 from cryoisac.settings import Simulation
-from cryoisac.simulate.density import procedural
-from cryoisac.simulate.files import simulate
-from cryoisac.simulate.images import ParticleImages
-from cryoisac.simulate.particles import draw
+from cryoisac.simulation.density import procedural
+from cryoisac.simulation.files import simulate
+from cryoisac.simulation.images import ParticleImages
+from cryoisac.simulation.particles import draw
 
 SETTINGS = Simulation(views=3, per_view=10, box=32, snr=0.3, ctf=True, junk=0.25, per_micrograph=7, seed=4)
 

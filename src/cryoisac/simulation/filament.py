@@ -5,7 +5,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from cryoisac.errors import SettingError
-from cryoisac.simulate.density import SOLVENT_SHARE, Density, blobs, folded_chain
+from cryoisac.simulation.density import SOLVENT_SHARE, Density, blobs, folded_chain
 from cryoisac.streams import stream
 
 Float = npt.NDArray[np.float64]

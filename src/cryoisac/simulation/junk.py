@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from cryoisac.model.poses import Poses, rotate
 from cryoisac.settings import Simulation
-from cryoisac.simulate.particles import JUNK_KINDS, Truth, posed
+from cryoisac.simulation.particles import JUNK_KINDS, Truth, posed
 from cryoisac.streams import stream
 
 Float = npt.NDArray[np.float64]

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from cryoisac.model.ctf import CtfParameters
 from cryoisac.model.poses import Poses, rotate
 from cryoisac.settings import Simulation
-from cryoisac.simulate import views as sphere
-from cryoisac.simulate.filament import azimuth_frames
-from cryoisac.simulate.projection import euler_angles
+from cryoisac.simulation import views as sphere
+from cryoisac.simulation.filament import azimuth_frames
+from cryoisac.simulation.projection import euler_angles
 from cryoisac.streams import stream
 
 Float = npt.NDArray[np.float64]

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.score.agreement import contingency
+from cryoisac.scoring.agreement import contingency
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cryoisac.model.poses import Poses, rotate
-from cryoisac.score.alignment import alignment_errors
+from cryoisac.scoring.alignment import alignment_errors
 
 
 def _poses(n: int, seed: int) -> Poses:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cryoisac.score.agreement import adjusted_rand_index, contingency, normalised_mutual_information
+from cryoisac.scoring.agreement import adjusted_rand_index, contingency, normalised_mutual_information
 
 
 @pytest.mark.parametrize(("n", "a", "b"), [(200, 5, 7), (50, 1, 4), (50, 1, 1), (30, 30, 3), (1, 1, 1), (1000, 40, 40)])
