@@ -16,7 +16,7 @@ from cryoisac.errors import SettingError
 from cryoisac.io.mrc_write import write_mrc_stack
 from cryoisac.io.registry import read_particles
 from cryoisac.settings import Simulation
-from cryoisac.simulate.files import simulate
+from cryoisac.simulation.files import simulate
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "alignment.md"
