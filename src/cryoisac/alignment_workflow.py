@@ -61,7 +61,7 @@ def run_alignment(
     progress : Progress, optional
         Told of everything.
     call : Call, optional
-        How it was called: the GPUs that it was asked to use.
+        How it was called, and the devices that compute; by default the processor.
 
     Returns
     -------
@@ -83,6 +83,7 @@ def run_alignment(
             settings,
             threads=threads or default_threads(),
             progress=progress or Silent(),
+            devices=call.devices,
         )
         if record is not None:
             return Outcome(record=record, report=directory / "report.html", already=True)

@@ -91,7 +91,7 @@ def run_isac(
     progress : Progress, optional
         Told of everything.
     call : Call, optional
-        How the run was called: its command line, and the GPUs that it was asked to use.
+        How the run was called: its command line, and the devices that compute; by default the processor.
 
     Returns
     -------
@@ -124,7 +124,7 @@ class Needs:
     plan : Plan
         What it would do.
     most_classes : int, optional
-        The largest number of classes of its particles that the free memory holds, where that is known.
+        With the original's method, the most classes of its particles that the free memory holds, where that is known.
     """
 
     plan: Plan
@@ -132,13 +132,14 @@ class Needs:
 
 
 def needs(particles: Path, settings: Isac, *, threads: int | None = None) -> Needs:
-    """Return what a run of the original's method would take; read no more than that needs, and write nothing."""
+    """Return what a run would take; read no more than that needs, and write nothing."""
     found = read_particles(particles)
     check_particles(found, settings)
     with one_thread_a_product():
         plan = make_plan(found, np.arange(len(found)), settings, threads=threads or default_threads())
     free = available_memory_bytes()
-    fit = None if free is None else most_classes(plan.images, plan.geometry, plan.settings, free)
+    known = free is not None and settings.method == "isac2"
+    fit = None if free is None or not known else most_classes(plan.images, plan.geometry, plan.settings, free)
     return Needs(plan=plan, most_classes=fit)
 
 

@@ -19,6 +19,7 @@ from cryoisac.cli.sphire import CPU, GPU, Program, command_of, settings_from, se
 from cryoisac.cluster.generation import Bench, play_round, search_of, start_generation
 from cryoisac.comm import Serial
 from cryoisac.engine.contract import Search
+from cryoisac.engine.devices import Devices
 from cryoisac.engine.native import NativeEngine
 from cryoisac.io.mrc import MrcStack
 from cryoisac.io.mrc_write import write_mrc_stack
@@ -173,7 +174,7 @@ def test_old_command_lines_mean_what_they_meant(asked: dict[str, Any]) -> None:
     words = "--radius=29 bdb:particles --CTF out --gpu_devices=0,1 --img_per_grp=100 --minimum_grp_size=60"
     assert called(*words.split()) == 0
     assert (str(asked["particles"]), str(asked["directory"])) == ("bdb:particles", "out")
-    assert (asked["gpus"], asked["restart"]) == ((0, 1), None)
+    assert (asked["restart"], asked["without"] != "") == (None, True)
     expected = Isac(method="isac2", radius=29, ctf=True, img_per_grp=100, minimum_grp_size=60)
     assert asked["settings"] == expected
 
@@ -366,19 +367,25 @@ def test_gpus_are_said_to_be_missing(particles: Path, base: Path, tmp_path: Path
     assert called(particles, tmp_path / "run", *QUICK, *words) == 0
     said = [line for line in capsys.readouterr().out.splitlines() if "GPU" in line]
     assert len(said) == 1
-    assert "No GPU engine is installed: all is computed on the processor with 1 thread." in said[0]
-    assert "No GPU engine is installed: all is computed on the processor." in record_of(tmp_path / "run")["warnings"]
+    assert "All is computed on the processor with 1 thread." in said[0]
+    assert any("All is computed on the processor." in w for w in record_of(tmp_path / "run")["warnings"])
     same = ("all_parameters.txt", "class_averages.hdf", "ledger.csv")
     assert all((tmp_path / "run" / name).read_bytes() == (base / name).read_bytes() for name in same)
     assert not [w for w in record_of(base)["warnings"] if "GPU" in w]
 
 
 @pytest.mark.parametrize("words", [["--gpu_devices="], [], ["--gpu_devices", "3"], ["--gpu_memory_use=1"]])
-def test_gpus_reach_the_run(words: list[str], asked: dict[str, Any]) -> None:
-    """Definition: numbers and share of memory, for an engine that can take them."""
+def test_gpus_reach_the_run(words: list[str], asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Definition: numbers and share of memory, on a machine that has GPUs; the first where there are no numbers."""
+
+    def choose(text: str, share: float) -> Devices:
+        return Devices(names=("cuda:0" if text == "auto" else text,), memory_share=share)
+
+    monkeypatch.setattr("cryoisac.engine.devices.choose_devices", choose)
     assert called("s", "o", "--radius=29", *words) == 0
-    assert asked["gpus"] == ((3,) if "3" in words else ())
-    assert asked["gpu_memory_share"] == (1.0 if "--gpu_memory_use=1" in words else None)
+    assert asked["devices"].names == (("cuda:3",) if "3" in words else ("cuda:0",))
+    assert asked["devices"].memory_share == (1.0 if "--gpu_memory_use=1" in words else 0.9)
+    assert asked["without"] == ""
 
 
 def test_gpu_info_tells_what_is_needed(

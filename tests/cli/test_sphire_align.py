@@ -114,8 +114,8 @@ def test_gpus_are_said_to_be_missing(particles: Path, tmp_path: Path, capsys: py
     assert called(ALI2D, *words, "--gpu_devices=0,x") == 1
     assert "--gpu_devices" in capsys.readouterr().err
     assert called(ALI2D, *words, "--gpu_devices=0,1") == 0
-    assert "No GPU engine" in capsys.readouterr().out
-    assert any("No GPU engine" in w for w in json.loads((tmp_path / "a" / "run.json").read_text())["warnings"])
+    assert "No GPU is used" in capsys.readouterr().out
+    assert any("No GPU is used" in w for w in json.loads((tmp_path / "a" / "run.json").read_text())["warnings"])
 
 
 def test_gpu_info_tells_and_does_nothing(particles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

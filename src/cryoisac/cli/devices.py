@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from cryoisac.engine.devices import MEMORY_SHARE, gpu_rows
 from cryoisac.engine.native import INSTRUCTIONS, default_threads, instruction_set, instruction_sets
 from cryoisac.run.room import available_memory_bytes, size
 from cryoisac.settings import Isac
@@ -14,16 +15,16 @@ PIXEL_BYTES = 4
 
 @click.command("devices")
 def command() -> None:
-    """Show what this machine computes with.
+    """Show what this machine computes with: the processor, its memory, and every GPU that PyTorch can use.
 
     The result of a run does not depend on the number of threads. The environment variable CRYOISAC_INSTRUCTIONS
     chooses another instruction set than the best.
     """
-    _show(list(_rows()))
+    _show([*_rows(), *gpu_rows(Isac().box_px, MEMORY_SHARE)])
 
 
-def show_needs(particles: Path, settings: Isac, threads: int | None) -> None:
-    """Show what this machine computes with, what a run of the original's method needs, and how many classes fit."""
+def show_needs(particles: Path, settings: Isac, threads: int | None, memory_share: float = MEMORY_SHARE) -> None:
+    """Show what this machine computes with, what a run needs, and how many classes fit by the original's method."""
     from cryoisac.workflow import needs
 
     found = needs(particles, settings, threads=threads)
@@ -36,18 +37,17 @@ def show_needs(particles: Path, settings: Isac, threads: int | None) -> None:
     if found.most_classes is not None:
         number = f"{found.most_classes:,}" if found.most_classes < plan.images // 2 else "any number of"
         rows.append(("limit", f"{number} classes of these particles fit into the memory that is free"))
-    _show([*_rows(), *rows])
+    _show([*_rows(), *gpu_rows(plan.geometry.target_box_px, memory_share), *rows])
 
 
 def show_machine() -> None:
     """Show what this machine computes with."""
-    _show(list(_rows()))
+    _show([*_rows(), *gpu_rows(Isac().box_px, MEMORY_SHARE)])
 
 
 def _show(rows: list[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     click.echo("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
-    click.echo("GPUs are not supported yet.")
 
 
 def _rows() -> Iterator[tuple[str, str]]:

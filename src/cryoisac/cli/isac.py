@@ -2,18 +2,23 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cryoisac.cli.launch import COMMAND_LINE, SoleCommand
-from cryoisac.cli.options import SettingOption, from_options, settings_options
+from cryoisac.cli.options import SettingOption, device_options, from_options, settings_options
 from cryoisac.settings import Isac
+
+if TYPE_CHECKING:
+    from cryoisac.engine.devices import Devices
+
+INFO = "Say what this machine computes with, what the run needs and what fits into memory, and stop."
 
 
 @click.command("isac", cls=SoleCommand)
 @click.argument("particles", type=click.Path(path_type=Path))
-@click.argument("directory", metavar="OUT", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("directory", metavar="OUT", required=False, type=click.Path(path_type=Path, file_okay=False))
 @settings_options(Isac)
 @click.option(
     "--restart",
@@ -32,13 +37,34 @@ from cryoisac.settings import Isac
     default=None,
     help="Number of threads; the result does not depend on it.  [1 or more; default: all cores]",
 )
-def command(particles: Path, directory: Path, restart: int | None, threads: int | None, **options: Any) -> None:
+@device_options
+@click.option("--gpu-info", "--gpu_info", cls=SettingOption, is_flag=True, help=INFO)
+def command(
+    particles: Path,
+    directory: Path | None,
+    restart: int | None,
+    threads: int | None,
+    device: str,
+    gpu_memory_use: float,
+    **options: Any,
+) -> None:
     """Sort PARTICLES (a STAR file, an MRC or HDF stack, or bdb:DIR#NAME) into classes, in the directory OUT.
 
     OUT is made; the same command continues a run that was interrupted. Then look at OUT/report.html, and go on
     with the particles of OUT/classified.star.
     """
-    play(particles, directory, from_options(Isac, options), threads=threads, restart=restart)
+    settings = from_options(Isac, options)
+    from cryoisac.engine.devices import choose_devices
+
+    devices = choose_devices(device, gpu_memory_use)
+    if options["gpu_info"]:
+        from cryoisac.cli.devices import show_needs
+
+        show_needs(particles, settings, threads, gpu_memory_use)
+        return
+    if directory is None:
+        raise click.UsageError("Missing argument 'OUT'.")
+    play(particles, directory, settings, threads=threads, restart=restart, devices=devices)
 
 
 def play(
@@ -48,8 +74,8 @@ def play(
     *,
     threads: int | None,
     restart: int | None,
-    gpus: tuple[int, ...] = (),
-    gpu_memory_share: float | None = None,
+    devices: "Devices | None" = None,
+    without: str = "",
 ) -> None:
     """Run ISAC and show how it goes.
 
@@ -57,15 +83,16 @@ def play(
     ----------
     particles, directory, settings, threads, restart
         As ``workflow.run_isac`` takes them.
-    gpus, gpu_memory_share
-        As ``run.call.Call`` has them.
+    devices, without
+        As ``run.call.Call`` has them; by default the processor.
     """
     from cryoisac.cli.progress import shown_on
+    from cryoisac.engine.devices import PROCESSOR
     from cryoisac.run.call import Call
     from cryoisac.workflow import run_isac
 
     command_line = click.get_current_context().meta[COMMAND_LINE]
-    call = Call(command=command_line, gpus=gpus, gpu_memory_share=gpu_memory_share)
+    call = Call(command=command_line, devices=devices or PROCESSOR, without=without)
     with shown_on(sys.stdout) as progress:
         try:
             outcome = run_isac(

@@ -2,13 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cryoisac.alignment_settings import Multireference, ReferenceFree
 from cryoisac.cli.launch import COMMAND_LINE, SoleCommand
-from cryoisac.cli.options import SettingOption, from_options, settings_options
+from cryoisac.cli.options import SettingOption, device_options, from_options, settings_options
+
+if TYPE_CHECKING:
+    from cryoisac.engine.devices import Devices
 
 THREADS = click.option(
     "--threads",
@@ -26,13 +29,18 @@ THREADS = click.option(
 @click.argument("directory", metavar="OUT", type=click.Path(path_type=Path, file_okay=False))
 @settings_options(Multireference)
 @THREADS
+@device_options
 def command(particles: Path, references: str, directory: Path, threads: int | None, **options: Any) -> None:
     """Sort PARTICLES by the references that they resemble, and average them, again and again.
 
     PARTICLES is a STAR file, an MRC or an HDF stack; REFERENCES a stack of images of the same size, or a number: so
     many particles are drawn at random. OUT is made; the same command continues an alignment that was interrupted.
     """
-    play(particles, directory, from_options(Multireference, options), references=chosen(references), threads=threads)
+    settings = from_options(Multireference, options)
+    from cryoisac.engine.devices import choose_devices
+
+    devices = choose_devices(options["device"], options["gpu_memory_use"])
+    play(particles, directory, settings, references=chosen(references), threads=threads, devices=devices)
 
 
 def chosen(references: str) -> Path | int:
@@ -52,7 +60,8 @@ def play(
     *,
     references: Path | int | None,
     threads: int | None,
-    gpus: tuple[int, ...] = (),
+    devices: "Devices",
+    without: str = "",
     only_tell: bool = False,
 ) -> None:
     """Play an alignment and show it on the terminal.
@@ -61,8 +70,8 @@ def play(
     ----------
     particles, directory, settings, references, threads
         As ``alignment_workflow.run_alignment`` takes them.
-    gpus : tuple of int
-        GPUs that were asked for.
+    devices, without
+        As ``run.call.Call`` has them.
     only_tell : bool
         Tell what would be done and what it needs, and do nothing.
     """
@@ -71,7 +80,7 @@ def play(
     from cryoisac.cli.progress import shown_on
     from cryoisac.run.call import Call
 
-    call = Call(command=click.get_current_context().meta[COMMAND_LINE], gpus=gpus)
+    call = Call(command=click.get_current_context().meta[COMMAND_LINE], devices=devices, without=without)
     with shown_on(sys.stdout) as progress:
         if only_tell:
             show_machine()

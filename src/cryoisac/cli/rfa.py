@@ -8,7 +8,7 @@ import click
 from cryoisac.alignment_settings import ReferenceFree
 from cryoisac.cli.launch import SoleCommand
 from cryoisac.cli.mra import THREADS, play
-from cryoisac.cli.options import from_options, settings_options
+from cryoisac.cli.options import device_options, from_options, settings_options
 
 
 @click.command("rfa", cls=SoleCommand)
@@ -16,10 +16,15 @@ from cryoisac.cli.options import from_options, settings_options
 @click.argument("directory", metavar="OUT", type=click.Path(path_type=Path, file_okay=False))
 @settings_options(ReferenceFree)
 @THREADS
+@device_options
 def command(particles: Path, directory: Path, threads: int | None, **options: Any) -> None:
     """Align PARTICLES to their own average, again and again: all images of one view, or all to centre them.
 
     PARTICLES is a STAR file, an MRC or an HDF stack. OUT is made; the same command continues an alignment that was
     interrupted.
     """
-    play(particles, directory, from_options(ReferenceFree, options), references=None, threads=threads)
+    settings = from_options(ReferenceFree, options)
+    from cryoisac.engine.devices import choose_devices
+
+    devices = choose_devices(options["device"], options["gpu_memory_use"])
+    play(particles, directory, settings, references=None, threads=threads, devices=devices)

@@ -179,7 +179,7 @@ def _parameters(program: Program) -> list[Callable[[Any], Any]]:
             type=float,
             metavar="X",
             default=None,
-            help="Share of the memory of the GPUs to use; checked only.  [more than 0, at most 1; default: 0.9]",
+            help="Share of the free memory of the GPUs to use.  [more than 0, at most 1; default: 0.9]",
         ),
         click.option("--gpu_info", "gpu_info", cls=SettingOption, is_flag=True, help=INFO),
         click.option(
@@ -198,7 +198,7 @@ RESTART = (
     "Continue a run: from where it stopped if no number follows; with 0 from the beginning of the unfinished main "
     "iteration, with K from the end of its main iteration K.  [default: -1, continue what is there]"
 )
-DEVICES = "Numbers of the GPUs to use, as 0,1; checked only, as there is no GPU engine yet."
+DEVICES = "Numbers of the GPUs to use, as 0,1; without any in the machine, the processor computes, and says so."
 INFO = "Say what this machine computes with, what the run needs and how many classes fit into memory, and stop."
 
 
@@ -219,16 +219,19 @@ def start(program: Program, stack_file: Path, output_directory: Path | None, opt
     from cryoisac.run.call import gpu_numbers, memory_share
 
     gpus = gpu_numbers(options["gpu_devices"] or "")
-    share = None if options["gpu_memory_use"] is None else memory_share(options["gpu_memory_use"])
+    share = memory_share(0.9 if options["gpu_memory_use"] is None else options["gpu_memory_use"])
     if options["gpu_info"]:
         from cryoisac.cli.devices import show_needs
 
-        show_needs(stack_file, settings, options["threads"])
+        show_needs(stack_file, settings, options["threads"], share)
         return
     directory = output_directory or Path(time.strftime(program.directory))
     if restart == ALONE:
         _check_begun(directory)
     number = restart if isinstance(restart, int) else None
+    from cryoisac.engine.devices import numbered_devices
+
+    devices, without = numbered_devices(gpus, share)
     try:
         play(
             stack_file,
@@ -236,8 +239,8 @@ def start(program: Program, stack_file: Path, output_directory: Path | None, opt
             settings,
             threads=options["threads"],
             restart=number,
-            gpus=gpus,
-            gpu_memory_share=share,
+            devices=devices,
+            without=without,
         )
     except KeyboardInterrupt:
         if output_directory is None:

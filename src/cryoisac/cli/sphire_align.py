@@ -164,15 +164,18 @@ def start(program: Aligner, files: Mapping[str, Path], options: Mapping[str, Any
         Its options by the names of settings.
     """
     settings = settings_from(program, options, files.get("MASK"))
+    from cryoisac.engine.devices import numbered_devices
     from cryoisac.run.call import gpu_numbers
 
+    devices, without = numbered_devices(gpu_numbers(options["gpu_devices"]))
     play(
         files["STACK"],
         files["OUTPUT_DIRECTORY"],
         settings,
         references=files.get("REFERENCE_STACK"),
         threads=options["threads"],
-        gpus=gpu_numbers(options["gpu_devices"]),
+        devices=devices,
+        without=without,
         only_tell=options["gpu_info"],
     )
 

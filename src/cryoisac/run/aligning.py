@@ -11,7 +11,7 @@ from cryoisac import __version__
 from cryoisac.align.stages import Course, Stage
 from cryoisac.alignment_settings import Alignment, Multireference, ReferenceFree
 from cryoisac.engine.contract import Engine, Images, Indices
-from cryoisac.engine.native import NativeEngine
+from cryoisac.engine.devices import PROCESSOR, Devices
 from cryoisac.errors import DataError, RunError, SettingError
 from cryoisac.io.registry import read_particles
 from cryoisac.model.particles import Particles
@@ -20,7 +20,7 @@ from cryoisac.run.aligning_needs import memory_bytes, seconds_an_iteration
 from cryoisac.run.checks import check_images
 from cryoisac.run.directory import RunDirectory, fingerprint
 from cryoisac.run.given_files import function_file, load_function, read_mask, read_references
-from cryoisac.run.opening import Scan, scanned
+from cryoisac.run.opening import Scan, device_line, on_devices, scanned
 from cryoisac.run.progress import Progress
 from cryoisac.run.room import check_room, size, span
 
@@ -56,6 +56,8 @@ class AlignmentRun:
         Threads to use.
     progress : Progress
         Told of everything.
+    devices : Devices
+        What computes.
     """
 
     directory: RunDirectory
@@ -69,6 +71,7 @@ class AlignmentRun:
     record: dict[str, Any]
     threads: int
     progress: Progress
+    devices: Devices = PROCESSOR
 
     @property
     def box_px(self) -> int:
@@ -94,7 +97,7 @@ class AlignmentRun:
 
     def make_engine(self, images: Images) -> Engine:
         """Return the engine that holds ``images``."""
-        return NativeEngine(images, threads=self.threads, mode=self.settings.search)
+        return self.devices.engine(images, threads=self.threads, mode=self.settings.search)
 
 
 def plan_alignment(
@@ -105,6 +108,7 @@ def plan_alignment(
     *,
     threads: int,
     progress: Progress,
+    devices: Devices = PROCESSOR,
 ) -> AlignmentRun:
     """Read the particles, scan and plan; refuse what cannot be done, and write nothing.
 
@@ -122,6 +126,8 @@ def plan_alignment(
         Threads to use.
     progress : Progress
         Told of everything.
+    devices : Devices
+        What computes.
 
     Returns
     -------
@@ -153,10 +159,12 @@ def plan_alignment(
         record={},
         threads=threads,
         progress=progress,
+        devices=devices,
     )
     if before is None:
         check_room(needed_bytes(run), len(usable) * 500, directory.path, advice="use fewer or smaller images")
-    run = replace(run, record=_record(run, settings, automatic, before))
+    record = _record(run, settings, automatic, before)
+    run = replace(run, record=record | on_devices(devices, before, record["warnings"]))
     _check_same_files(run, before)
     return run
 
@@ -292,6 +300,7 @@ def say_alignment(run: AlignmentRun) -> None:
             f"Stage {number}     shifts up to {stage.x_range_px:g}, {stage.y_range_px:g} px in steps of "
             f"{stage.step_px:g} px; at most {course.iterations} iterations"
         )
+    note(device_line(run.devices))
     note(f"Memory      {size(needed_bytes(run))}; {run.threads} threads")
     note(f"Time        {_time(run)}")
     for warning in run.record["warnings"]:

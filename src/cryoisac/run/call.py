@@ -3,33 +3,34 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryoisac.engine.devices import PROCESSOR, Devices
 from cryoisac.errors import SettingError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """What the caller says besides the settings; the result does not depend on it.
+    """What the caller says besides the settings; the result depends on it only by the rounding of devices.
 
     Parameters
     ----------
     command : str
         The command line, or nothing where there was none.
-    gpus : tuple of int
-        Numbers of the GPUs to use; empty for none.
-    gpu_memory_share : float, optional
-        Share of their memory that may be taken.
+    devices : Devices
+        What computes.
+    without : str
+        Why the GPUs that were asked for are not used, if so.
     """
 
     command: str = ""
-    gpus: tuple[int, ...] = ()
-    gpu_memory_share: float | None = None
+    devices: Devices = PROCESSOR
+    without: str = ""
 
     def warnings(self, threads: int | None = None) -> tuple[str, ...]:
         """Return what cannot be done as asked; with the number of threads that do it otherwise, where it is told."""
-        if not self.gpus and self.gpu_memory_share is None:
+        if not self.without:
             return ()
         by = f" with {threads} thread{'s' * (threads > 1)}" if threads else ""
-        return (f"No GPU engine is installed: all is computed on the processor{by}.",)
+        return (f"No GPU is used: {self.without}. All is computed on the processor{by}.",)
 
     def write_down(self, path: Path) -> None:
         """Append the command line to a file."""

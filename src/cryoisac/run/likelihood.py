@@ -11,7 +11,6 @@ from cryoisac.cluster.partition import LikelihoodBench, Partition
 from cryoisac.cluster.result import Result
 from cryoisac.cluster.wiener import estimate_prior
 from cryoisac.engine.likelihood import LikelihoodEngine, RingImages
-from cryoisac.engine.likelihood_native import NativeLikelihoodEngine
 from cryoisac.model.ledger import JUNK_POWER
 from cryoisac.model.poses import Poses
 from cryoisac.ops.fourier import pad
@@ -108,8 +107,8 @@ def _bench(run: Run, sizes: RingGeometry, noise: npt.NDArray[np.float64]) -> Lik
         run.progress.advance()
 
     return LikelihoodBench(
-        engine=make_engine(images, run.threads),
-        make_engine=lambda held: make_engine(held, run.threads),
+        engine=make_engine(images, run),
+        make_engine=lambda held: make_engine(held, run),
         settings=run.plan.settings,
         prior=estimate_prior(images, sizes.support.share),
         noise=noise,
@@ -121,9 +120,9 @@ def _bench(run: Run, sizes: RingGeometry, noise: npt.NDArray[np.float64]) -> Lik
     )
 
 
-def make_engine(images: RingImages, threads: int) -> LikelihoodEngine:
+def make_engine(images: RingImages, run: Run) -> LikelihoodEngine:
     """Return the engine that holds ``images``."""
-    return NativeLikelihoodEngine(images, threads)
+    return run.call.devices.likelihood_engine(images, threads=run.threads)
 
 
 def _play_steps(run: Run, bench: LikelihoodBench) -> likelihood.State:

@@ -7,6 +7,7 @@ from cryoisac.cluster.likelihood import MOST_ROUNDS, MOST_START_PASSES
 from cryoisac.cluster.partition import LikelihoodBench
 from cryoisac.cluster.wiener import Prior
 from cryoisac.comm import Serial
+from cryoisac.engine.devices import PROCESSOR, Devices
 from cryoisac.engine.likelihood import RingImages
 from cryoisac.engine.likelihood_native import NativeLikelihoodEngine
 from cryoisac.model.poses import Poses
@@ -64,7 +65,9 @@ def disk_bytes(n: int, geometry: Geometry, settings: Isac) -> int:
     return ring_images + n * geometry.target_box_px**2 * 4 + n * 2000 + (1 << 24)
 
 
-def seconds(n: int, k: int, geometry: Geometry, settings: Isac, threads: int) -> tuple[float, float]:
+def seconds(
+    n: int, k: int, geometry: Geometry, settings: Isac, threads: int, devices: Devices = PROCESSOR
+) -> tuple[float, float]:
     """Return least and most seconds that a run may take once its images are prepared, from a short trial.
 
     Parameters
@@ -77,8 +80,10 @@ def seconds(n: int, k: int, geometry: Geometry, settings: Isac, threads: int) ->
         The settings, none left automatic.
     threads : int
         Threads that work.
+    devices : Devices
+        What computes.
     """
-    bench = trial_bench(geometry, settings, threads, images=PROBE_IMAGES)
+    bench = trial_bench(geometry, settings, threads, images=PROBE_IMAGES, devices=devices)
     engine, search = bench.engine, bench.coarse
     references = 0.1 * engine.images.samples[:PROBE_REFERENCES]
     rows = np.arange(PROBE_IMAGES)
@@ -100,7 +105,9 @@ def seconds(n: int, k: int, geometry: Geometry, settings: Isac, threads: int) ->
     return least, longest + (MOST_ROUNDS * HALVING + LEAST_AFTER) * a_finer
 
 
-def trial_bench(geometry: Geometry, settings: Isac, threads: int, *, images: int) -> LikelihoodBench:
+def trial_bench(
+    geometry: Geometry, settings: Isac, threads: int, *, images: int, devices: Devices = PROCESSOR
+) -> LikelihoodBench:
     """Return a bench of images of noise, by whose searches and engine a run is judged before it begins."""
     sizes = ring_geometry(geometry, settings.max_shift or 0.0, settings.filament_width)
     r = len(sizes.rings.radii)
@@ -109,8 +116,8 @@ def trial_bench(geometry: Geometry, settings: Isac, threads: int, *, images: int
         rings=sizes.rings, box_px=sizes.box_px, samples=noise, ctf2=np.ones((images, r), dtype=np.float32)
     )
     return LikelihoodBench(
-        engine=NativeLikelihoodEngine(held, threads),
-        make_engine=lambda other: NativeLikelihoodEngine(other, threads),
+        engine=devices.likelihood_engine(held, threads=threads),
+        make_engine=lambda other: devices.likelihood_engine(other, threads=threads),
         settings=settings,
         prior=Prior(signal=np.ones(r), share=1.0),
         noise=np.ones(r),

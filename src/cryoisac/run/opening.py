@@ -9,7 +9,7 @@ import numpy as np
 from cryoisac import __version__
 from cryoisac.comm import Comm, Serial
 from cryoisac.engine.contract import Engine, Images, Indices
-from cryoisac.engine.native import NativeEngine
+from cryoisac.engine.devices import Devices
 from cryoisac.errors import DataError, RunError
 from cryoisac.io.registry import read_particles
 from cryoisac.model.particles import Particles
@@ -87,7 +87,7 @@ class Run:
 
     def make_engine(self, images: Images) -> Engine:
         """Return the engine that holds ``images``."""
-        return NativeEngine(images, threads=self.threads, mode=self.plan.settings.search)
+        return self.call.devices.engine(images, threads=self.threads, mode=self.plan.settings.search)
 
 
 def finished_before(directory: RunDirectory, path: Path | Particles, settings: Settings) -> dict[str, Any] | None:
@@ -146,7 +146,7 @@ def plan_run(
         scan=scan,
         usable=usable,
         plan=plan,
-        record=record | {"warnings": [*record["warnings"], *call.warnings()]},
+        record=record | on_devices(call.devices, before, [*record["warnings"], *call.warnings()]),
         threads=threads,
         progress=progress,
         comm=Serial(),
@@ -213,6 +213,7 @@ def say_plan(run: Run) -> None:
     if s.method == "likelihood":
         note(f"Shifts      up to {s.max_shift:g} px from the centres of the images")
     note(f"Classes     {_classes(plan)}")
+    note(device_line(run.call.devices))
     note(f"Memory      {size(plan.memory_bytes)}; disk {size(plan.disk_bytes)}; {run.threads} threads")
     note(f"Time        {_time(run)}")
     for warning in (*plan.warnings, *run.call.warnings(run.threads)):
@@ -249,8 +250,21 @@ def _time(run: Run) -> str:
     if s.method == "isac2":
         least = seconds_a_round(plan.images, plan.classes, plan.geometry.target_box_px, s, run.make_engine)
         return f"about {span(2 * least)} to {span(s.init_iter * least)} for the first generation"
-    least, most = seconds(plan.images, plan.classes, plan.geometry, s, run.threads)
+    least, most = seconds(plan.images, plan.classes, plan.geometry, s, run.threads, run.call.devices)
     return f"about {span(least)} to {span(most)}"
+
+
+def on_devices(devices: Devices, before: dict[str, Any] | None, warnings: list[str]) -> dict[str, Any]:
+    """Return what ``run.json`` says of the devices, with a warning where a run is continued on others."""
+    begun_on, now = (before or {}).get("device", devices.title), devices.title
+    if begun_on != now:
+        warnings = [*warnings, f"Begun on {begun_on}, continued on {now}: their rounding differs in the last digits."]
+    return {"device": now, "warnings": warnings}
+
+
+def device_line(devices: Devices) -> str:
+    """Return what to say of the devices before a run begins."""
+    return f"Device      {devices.title}{f': {devices.reason}' if devices.reason else ''}"
 
 
 def _record(

@@ -8,9 +8,10 @@ import numpy.typing as npt
 import torch
 
 from cryoisac.engine.contract import Indices
-from cryoisac.engine.gpu.memory import Place, in_batches
+from cryoisac.engine.gpu.memory import Place, in_batches, release
 
 Prepare = Callable[[torch.Tensor], torch.Tensor]
+LOADING_COPIES = 4  # of an item while it is prepared
 
 
 class Store:
@@ -39,8 +40,10 @@ class Store:
 
     def take(self, images: Indices) -> torch.Tensor:
         """Return prepared items, in this order."""
-        if self.resident:
-            return self._all()[torch.from_numpy(images).to(self._place.device)]
+        if self.resident and self._held is None:
+            self._hold()
+        if self._held is not None:
+            return self._held[torch.from_numpy(images).to(self._place.device)]
         expected, self._expected = self._expected, None
         if expected is not None and np.array_equal(expected[0], images):
             return self._prepare(self._arrived(expected[1]))
@@ -51,17 +54,22 @@ class Store:
         if not self.resident and len(images):
             self._expected = images, self._sent(images)
 
-    def _all(self) -> torch.Tensor:
-        if self._held is None:
-            held: list[torch.Tensor] = []
+    def _hold(self) -> None:
+        """Bring all items to stay; where there is no room for them after all, none."""
+        one = self._prepare(torch.zeros(1, *self._array.shape[1:], device=self._place.device))
+        try:
+            held = torch.empty(len(self._array), *one.shape[1:], dtype=one.dtype, device=self._place.device)
+        except torch.cuda.OutOfMemoryError:
+            release(self._place.device)
+            self.resident = False
+            return
 
-            def load(part: slice, following: slice) -> None:
-                items = torch.from_numpy(np.ascontiguousarray(self._array[part])).to(self._place.device)
-                held.append(self._prepare(items))
+        def load(part: slice, following: slice) -> None:
+            items = torch.from_numpy(np.ascontiguousarray(self._array[part]))
+            held[part] = self._prepare(items.to(self._place.device))
 
-            in_batches(len(self._array), 4 * self._item_bytes, load, self._place)
-            self._held = torch.cat(held) if held else self._prepare(torch.from_numpy(np.array(self._array)))
-        return self._held
+        in_batches(len(self._array), LOADING_COPIES * self._item_bytes, load, self._place)
+        self._held = held
 
     def _sent(self, images: Indices) -> torch.Tensor:
         items = torch.from_numpy(np.ascontiguousarray(self._array[images]))

@@ -1,0 +1,80 @@
+"""Devices that PyTorch can use: whether they are there, what they are called, what may be taken of them."""
+
+import warnings
+from typing import Any
+
+import torch
+
+from cryoisac.engine.gpu.memory import Place, place_of
+from cryoisac.errors import DeviceError, SettingError
+
+WITHOUT_NUMBERS = ("mps",)
+
+
+def missing(kind: str) -> str:
+    """Return why no device of a kind can be used, or nothing where one can."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        module: Any = torch.get_device_module(kind)
+        there = module.is_available() and module.device_count() > 0
+    if there:
+        return ""
+    old = [str(w.message) for w in said if "driver" in str(w.message) and "too old" in str(w.message)]
+    if old:
+        return "the driver of the GPU is too old for this PyTorch; update it, or install a PyTorch for an older CUDA"
+    if kind == "cuda" and torch.version.cuda is None and torch.version.hip is None:
+        return f"PyTorch {torch.__version__} is built for the processor only; pytorch.org says how to install another"
+    return "no GPU is found that PyTorch can use"
+
+
+def named(kind: str, numbers: tuple[int, ...]) -> tuple[str, ...]:
+    """Return the names of devices of a kind: those with some numbers, or all.
+
+    Raises
+    ------
+    SettingError
+        When PyTorch knows no such kind, or a number is given twice.
+    DeviceError
+        When there is no such device.
+    """
+    known = kind != "cpu"
+    try:
+        torch.get_device_module(torch.device(kind).type)
+    except RuntimeError:
+        known = False
+    if not known or len(set(numbers)) < len(numbers) or (numbers and kind in WITHOUT_NUMBERS):
+        raise SettingError("--device", f"is '{_spelled(kind, numbers)}'; give auto, cpu, cuda, or as cuda:0,1")
+    why = missing(kind)
+    if why:
+        raise DeviceError(_spelled(kind, numbers), f"{why}; or give --device cpu")
+    if kind in WITHOUT_NUMBERS:
+        return (kind,)
+    module: Any = torch.get_device_module(kind)
+    count = int(module.device_count())
+    for number in numbers:
+        if number >= count:
+            raise DeviceError(f"{kind}:{number}", f"is not there; this machine has {_listed(kind, count)}")
+    return tuple(f"{kind}:{number}" for number in numbers or range(count))
+
+
+def titles(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what devices are called by their makers, or nothing where PyTorch does not say."""
+    return tuple(_title(torch.device(name)) for name in names)
+
+
+def places(names: tuple[str, ...], memory_share: float) -> list[Place]:
+    """Return devices with a share of the memory that is free on each."""
+    return [place_of(torch.device(name), memory_share) for name in names]
+
+
+def _title(device: torch.device) -> str:
+    module: Any = torch.get_device_module(device)
+    return str(module.get_device_name(device)) if hasattr(module, "get_device_name") else ""
+
+
+def _spelled(kind: str, numbers: tuple[int, ...]) -> str:
+    return f"{kind}:{','.join(map(str, numbers))}" if numbers else kind
+
+
+def _listed(kind: str, count: int) -> str:
+    return f"{kind}:0 alone" if count == 1 else f"{kind}:0 to {kind}:{count - 1}"
