@@ -51,7 +51,7 @@ class Devices:
             return NativeEngine(images, threads=threads, mode=mode)
         from cryoisac.engine.gpu import chosen, divided
 
-        return divided.engine_on(chosen.places(self.names, self.memory_share), images, mode)
+        return divided.engine_on(chosen.places(self.names, self.memory_share, threads), images, mode)
 
     def likelihood_engine(self, images: RingImages, *, threads: int) -> LikelihoodEngine:
         """Return the likelihood engine that holds images on these devices."""
@@ -59,7 +59,7 @@ class Devices:
             return NativeLikelihoodEngine(images, threads)
         from cryoisac.engine.gpu import chosen, divided
 
-        return divided.likelihood_engine_on(chosen.places(self.names, self.memory_share), images)
+        return divided.likelihood_engine_on(chosen.places(self.names, self.memory_share, threads), images)
 
 
 PROCESSOR = Devices()

@@ -62,8 +62,10 @@ def titles(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(_title(torch.device(name)) for name in names)
 
 
-def places(names: tuple[str, ...], memory_share: float) -> list[Place]:
-    """Return devices with a share of the memory that is free on each."""
+def places(names: tuple[str, ...], memory_share: float, threads: int) -> list[Place]:
+    """Return devices with a share of the memory that is free on each; the processor with some threads."""
+    if "cpu" in names:
+        torch.set_num_threads(threads)
     return [place_of(torch.device(name), memory_share) for name in names]
 
 

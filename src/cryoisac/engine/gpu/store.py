@@ -65,14 +65,14 @@ class Store:
             return
 
         def load(part: slice, following: slice) -> None:
-            items = torch.from_numpy(np.ascontiguousarray(self._array[part]))
+            items = _tensor(self._array[part])
             held[part] = self._prepare(items.to(self._place.device))
 
         in_batches(len(self._array), LOADING_COPIES * self._item_bytes, load, self._place)
         self._held = held
 
     def _sent(self, images: Indices) -> torch.Tensor:
-        items = torch.from_numpy(np.ascontiguousarray(self._array[images]))
+        items = _tensor(self._array[images])
         if self._side is None:
             return items.to(self._place.device)
         with torch.cuda.stream(self._side):
@@ -85,3 +85,8 @@ class Store:
             now.wait_stream(self._side)
             items.record_stream(now)
         return items
+
+
+def _tensor(items: npt.NDArray[np.float32]) -> torch.Tensor:
+    """Return items as a tensor; a copy where they lie in a file that is mapped."""
+    return torch.from_numpy(np.require(items, np.float32, ("C", "W")))
