@@ -1,5 +1,6 @@
 """Whole runs by PyTorch's engines, and what a run says of its devices."""
 
+import csv
 import importlib.util
 import json
 from dataclasses import replace
@@ -12,11 +13,10 @@ from cryoisac.alignment_settings import Multireference
 from cryoisac.alignment_workflow import run_alignment
 from cryoisac.cli import main as cli
 from cryoisac.engine.devices import PROCESSOR, Devices, choose_devices
-from cryoisac.products.classification import read_classification
 from cryoisac.run.call import Call
 from cryoisac.run.opening import on_devices
 from cryoisac.settings import Isac, Simulation
-from cryoisac.simulate.files import simulate
+from cryoisac.simulation.files import simulate
 from cryoisac.workflow import run_isac
 
 SETTINGS = Isac(img_per_grp=20, target_radius=10, target_nx=28, starts=1, skip_ordering=True)
@@ -39,10 +39,8 @@ def particles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def members(directory: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the class of each particle, and the pair of particles that each pair of classes shares."""
-    found = read_classification(directory)
-    labels = np.full(60, -1)
-    for number, own in zip(found.number, found.members, strict=True):
-        labels[own] = number
+    with (directory / "ledger.csv").open() as file:
+        labels = np.array([int(row["class"]) for row in csv.DictReader(file)])
     return labels, labels[:, None] == labels
 
 
@@ -76,10 +74,10 @@ class TestRuns:
 
     def test_alignments_are_those_of_the_processor(self, particles: Path, tmp_path: Path) -> None:
         """Independent program: classes of a multireference alignment."""
-        settings = Multireference(radius=14, xr="1", ts="1", maxit=3)
+        settings = Multireference(radius=14, xr="1", ts="1", maxit=3, search="exact")
         for name in ("cpu", "torch-cpu"):
-            devices = choose_devices(name)
-            run_alignment(particles, tmp_path / name, settings, references=3, threads=1, devices=devices)
+            call = Call(devices=choose_devices(name))
+            run_alignment(particles, tmp_path / name, settings, references=3, threads=1, call=call)
         a, b = (members(tmp_path / name)[0] for name in ("cpu", "torch-cpu"))
         assert (a == b).all()
 
@@ -92,7 +90,7 @@ def test_the_command_line_takes_devices(particles: Path, tmp_path: Path, capsys:
         assert capsys.readouterr().err.startswith(("Error: cuda", "Error: gpu", "Error: --device"))
     assert cli.run([*words, "--gpu-memory-use", "2"]) == 1
     assert "--gpu-memory-use: is 2" in capsys.readouterr().err
-    assert cli.run([*words[:2], "--radius", "12", "--gpu-info"]) == 0
+    assert cli.run([*words[:2], *words[3:], "--radius", "12", "--gpu-info"]) == 0
     said = capsys.readouterr().out
     assert "GPUs" in said
     assert "needed" in said

@@ -1,6 +1,7 @@
 """``cryoisac mra``: multireference alignment."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from cryoisac.cli.launch import COMMAND_LINE, SoleCommand
 from cryoisac.cli.options import SettingOption, device_options, from_options, settings_options
 
 if TYPE_CHECKING:
-    from cryoisac.engine.devices import Devices
+    from cryoisac.run.call import Call
 
 THREADS = click.option(
     "--threads",
@@ -38,9 +39,10 @@ def command(particles: Path, references: str, directory: Path, threads: int | No
     """
     settings = from_options(Multireference, options)
     from cryoisac.engine.devices import choose_devices
+    from cryoisac.run.call import Call
 
-    devices = choose_devices(options["device"], options["gpu_memory_use"])
-    play(particles, directory, settings, references=chosen(references), threads=threads, devices=devices)
+    call = Call(devices=choose_devices(options["device"], options["gpu_memory_use"]))
+    play(particles, directory, settings, references=chosen(references), threads=threads, call=call)
 
 
 def chosen(references: str) -> Path | int:
@@ -60,8 +62,7 @@ def play(
     *,
     references: Path | int | None,
     threads: int | None,
-    devices: "Devices",
-    without: str = "",
+    call: "Call",
     only_tell: bool = False,
 ) -> None:
     """Play an alignment and show it on the terminal.
@@ -70,17 +71,16 @@ def play(
     ----------
     particles, directory, settings, references, threads
         As ``alignment_workflow.run_alignment`` takes them.
-    devices, without
-        As ``run.call.Call`` has them.
+    call : Call
+        The devices that compute; the command line is added.
     only_tell : bool
         Tell what would be done and what it needs, and do nothing.
     """
     from cryoisac.alignment_workflow import run_alignment, tell_alignment
     from cryoisac.cli.devices import show_machine
     from cryoisac.cli.progress import shown_on
-    from cryoisac.run.call import Call
 
-    call = Call(command=click.get_current_context().meta[COMMAND_LINE], devices=devices, without=without)
+    call = replace(call, command=click.get_current_context().meta[COMMAND_LINE])
     with shown_on(sys.stdout) as progress:
         if only_tell:
             show_machine()

@@ -25,6 +25,7 @@ def command(particles: Path, directory: Path, threads: int | None, **options: An
     """
     settings = from_options(ReferenceFree, options)
     from cryoisac.engine.devices import choose_devices
+    from cryoisac.run.call import Call
 
-    devices = choose_devices(options["device"], options["gpu_memory_use"])
-    play(particles, directory, settings, references=None, threads=threads, devices=devices)
+    call = Call(devices=choose_devices(options["device"], options["gpu_memory_use"]))
+    play(particles, directory, settings, references=None, threads=threads, call=call)

@@ -165,7 +165,7 @@ def start(program: Aligner, files: Mapping[str, Path], options: Mapping[str, Any
     """
     settings = settings_from(program, options, files.get("MASK"))
     from cryoisac.engine.devices import numbered_devices
-    from cryoisac.run.call import gpu_numbers
+    from cryoisac.run.call import Call, gpu_numbers
 
     devices, without = numbered_devices(gpu_numbers(options["gpu_devices"]))
     play(
@@ -174,8 +174,7 @@ def start(program: Aligner, files: Mapping[str, Path], options: Mapping[str, Any
         settings,
         references=files.get("REFERENCE_STACK"),
         threads=options["threads"],
-        devices=devices,
-        without=without,
+        call=Call(devices=devices, without=without),
         only_tell=options["gpu_info"],
     )
 

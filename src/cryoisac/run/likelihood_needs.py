@@ -108,7 +108,17 @@ def seconds(
 def trial_bench(
     geometry: Geometry, settings: Isac, threads: int, *, images: int, devices: Devices = PROCESSOR
 ) -> LikelihoodBench:
-    """Return a bench of images of noise, by whose searches and engine a run is judged before it begins."""
+    """Return a bench of images of noise, by whose searches and engine a run is judged before it begins.
+
+    Parameters
+    ----------
+    geometry, settings, threads
+        As for ``seconds``.
+    images : int
+        Images of noise.
+    devices : Devices
+        What computes.
+    """
     sizes = ring_geometry(geometry, settings.max_shift or 0.0, settings.filament_width)
     r = len(sizes.rings.radii)
     noise = np.random.default_rng(0).normal(size=(images, sum(sizes.rings.lengths))).astype(np.float32)

@@ -90,11 +90,10 @@ def test_the_processor_answers_by_compiled_kernels():
     assert Devices(names=("cuda:0", "cuda:2"), titles=("A", "B")).title == "cuda:0 (A), cuda:2 (B)"
 
 
-@pytest.mark.torch
+@needs_torch[0]
+@needs_torch[1]
 class TestWithPyTorch:
     """What needs PyTorch to be asked."""
-
-    pytestmark = list(needs_torch)
 
     def test_gpus_are_chosen_by_name(self, gpus):
         """Known truth: all, some, and by auto the first; in the order in which they are named."""
