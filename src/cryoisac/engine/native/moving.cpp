@@ -13,8 +13,17 @@ namespace {
 
 typedef float Taps __attribute__((vector_size(4 * kTaps)));
 
+constexpr int kGroup = 64;  // points whose pixels are gathered before any is weighted
+
+// A pixel a columns and b rows from a point's own.
+struct Tap {
+  int a, b;
+  constexpr int place() const { return 4 * (b + 1) + a + 1; }
+};
+
 // An interpolation gives a value from at(a, b), the pixel a columns and b rows from the point's own.
 struct Linear {
+  static constexpr Tap taps[] = {{0, 0}, {1, 0}, {0, 1}, {1, 1}};
   template <class At>
   static inline double value(const At& at, double dx, double dy) {
     return (at(0, 0) * (1 - dx) + at(1, 0) * dx) * (1 - dy) + (at(0, 1) * (1 - dx) + at(1, 1) * dx) * dy;
@@ -22,6 +31,7 @@ struct Linear {
 };
 
 struct Quadratic {
+  static constexpr Tap taps[] = {{0, 0}, {1, 0}, {-1, 0}, {0, 1}, {0, -1}, {1, 1}};
   template <class At>
   static inline double value(const At& at, double dx, double dy) {
     const double xx = dx * dx, yy = dy * dy, xy = dx * dy;
@@ -31,6 +41,8 @@ struct Quadratic {
 };
 
 struct Cubic {
+  static constexpr Tap taps[] = {{-1, -1}, {0, -1}, {1, -1}, {2, -1}, {-1, 0}, {0, 0}, {1, 0}, {2, 0},
+                                 {-1, 1},  {0, 1},  {1, 1},  {2, 1},  {-1, 2}, {0, 2}, {1, 2}, {2, 2}};
   struct Weights {  // of the pixels at -1, 0, 1, 2; Keys, a = -1/2
     double before, here, next, after;
     explicit Weights(double d)
@@ -93,10 +105,18 @@ struct Pixels {
       line.dx[x] = px - i;
       line.dy[x] = py - j;
     }
-    for (int x = span.from; x < span.to; ++x) {
-      const float* p = s.pixels + line.pixel[x];
-      const auto at = [&](int a, int b) { return double(p[b * w + a]); };
-      line.value[x] = static_cast<float>(Interpolation::value(at, line.dx[x], line.dy[x]));
+    for (int first = span.from; first < span.to; first += kGroup) {
+      const int count = span.to - first < kGroup ? span.to - first : kGroup;
+      float near[16][kGroup];  // the pixel a columns and b rows from each point's own, at 4 (b + 1) + a + 1
+      for (int x = 0; x < count; ++x) {
+        const float* p = s.pixels + line.pixel[first + x];
+        for (const Tap tap : Interpolation::taps) near[tap.place()][x] = p[tap.b * w + tap.a];
+      }
+      for (int x = 0; x < count; ++x) {
+        const auto at = [&](int a, int b) { return double(near[Tap{a, b}.place()][x]); };
+        line.value[first + x] =
+            static_cast<float>(Interpolation::value(at, line.dx[first + x], line.dy[first + x]));
+      }
     }
   }
 };
@@ -146,16 +166,16 @@ void move_line(const Source& s, const float* own, const Line& line) {
       px = repeated(px, how.columns);
       py = repeated(py, how.rows);
     }
-    if (inside(px, py, how)) {
-      line.value[x] = Values::one(s, px, py);
-    } else {
-      line.value[x] = how.beyond == Beyond::own ? own[x] : how.fill;
-    }
+    line.value[x] = inside(px, py, how) ? Values::one(s, px, py) : how.beyond == Beyond::own ? own[x] : how.fill;
   };
-  const Span inner = Values::at_once ? between(whole, 1 + kMargin, 2 + kMargin) : Span{0, 0};
-  for (int x = 0; x < inner.from; ++x) one(x);
+  const auto outside = [&](int x) { line.value[x] = how.beyond == Beyond::own ? own[x] : how.fill; };
+  const Span some = how.beyond == Beyond::repeat ? whole : between(whole, -kMargin, -kMargin);
+  const Span inner = Values::at_once ? between(some, 1 + kMargin, 2 + kMargin) : Span{some.from, some.from};
+  for (int x = 0; x < some.from; ++x) outside(x);
+  for (int x = some.from; x < inner.from; ++x) one(x);
   Values::all(s, inner, line);
-  for (int x = inner.to; x < how.columns; ++x) one(x);
+  for (int x = inner.to; x < some.to; ++x) one(x);
+  for (int x = some.to; x < how.columns; ++x) outside(x);
 }
 
 void line_of(const Source& s, const float* own, const Line& line) {
