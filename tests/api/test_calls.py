@@ -71,7 +71,7 @@ def test_alignments_find_views_and_poses(simulated):
     assert score.pixel_error < 0.6  # half a step of the search
     assert found.averages.shape == found.references.shape == simulated.projections.shape
     one = simulated.labels == 0
-    alone = cryoisac.align_reference_free(simulated.images[one])
+    alone = cryoisac.align_reference_free(simulated.images[one], device="cpu")
     assert alone.averages.shape == (1, 40, 40)
     assert (alone.labels == 0).all()
     error = cryoisac.pixel_error(alone.poses, found.poses[one], radius_px=12)
@@ -184,6 +184,8 @@ def test_scores_of_classes_alone():
     [
         (lambda x: cryoisac.isac(x, img_per_group=10), "img_per_group: is no setting; did you mean img_per_grp"),
         (lambda x: cryoisac.isac(x, img_per_grp=0), "must be at least"),
+        (lambda x: cryoisac.isac(x, device="cuda:x"), "give auto, cpu, cuda"),
+        (lambda x: cryoisac.align_reference_free(x, device="cpu", gpu_memory_use=2), "share of the memory"),
         (lambda x: cryoisac.isac(x[0]), "give an array of shape"),
         (lambda x: cryoisac.isac(x.astype(str)), "give real numbers"),
         (lambda x: cryoisac.isac(x[:, :, 1:]), "must be cut out as squares"),

@@ -13,7 +13,7 @@ from cryoisac.alignment_settings import Multireference, ReferenceFree
 from cryoisac.alignment_workflow import run_alignment
 from cryoisac.api.arrays import Given, as_images, as_particles
 from cryoisac.api.classes import read_averages, run_directory
-from cryoisac.api.told import Callback, chosen, progress_of
+from cryoisac.api.told import Callback, called, chosen, progress_of
 from cryoisac.cluster import mra
 from cryoisac.errors import RunError, SettingError
 from cryoisac.io.mrc_write import write_mrc_stack
@@ -81,7 +81,7 @@ def align_multireference(
     references : array_like, shape (k, h, h), or int
         The first references, or how many images to draw for them.
     **settings
-        The settings of ``cryoisac mra`` by their names with underscores, such as ``radius=40, xr=3``.
+        The options of ``cryoisac mra`` by their names with underscores, such as ``radius=40, xr=3, device="cpu"``.
 
     Returns
     -------
@@ -96,7 +96,8 @@ def align_multireference(
         Where the callback asked to stop.
     """
     particles = as_particles(images, pixel_size_A, ctf)
-    options = chosen(Multireference, ({} if ctf is None else {"ctf": True}) | settings)
+    given, call = called(settings)
+    options = chosen(Multireference, ({} if ctf is None else {"ctf": True}) | given)
     with TemporaryDirectory(prefix="cryoisac-") as made, run_directory(directory) as home:
         first: Path | int
         if isinstance(references, int | np.integer):
@@ -107,7 +108,7 @@ def align_multireference(
             first = Path(made) / "references.mrcs"
             write_mrc_stack(first, as_images(references, "references").astype(np.float32))
         outcome = run_alignment(
-            particles, home, options, references=first, threads=threads, progress=progress_of(callback)
+            particles, home, options, references=first, threads=threads, progress=progress_of(callback), call=call
         )
         state = _state(home, mra.State)
         k = len(state.references)
@@ -138,7 +139,7 @@ def align_reference_free(
     images, pixel_size_A, ctf, directory, threads, callback
         As for ``isac``.
     **settings
-        The settings of ``cryoisac rfa`` by their names with underscores, such as ``xr=[4, 2, 1]``.
+        The options of ``cryoisac rfa`` by their names with underscores, such as ``xr=[4, 2, 1]``.
 
     Returns
     -------
@@ -153,9 +154,10 @@ def align_reference_free(
         Where the callback asked to stop.
     """
     particles = as_particles(images, pixel_size_A, ctf)
-    options = chosen(ReferenceFree, ({} if ctf is None else {"ctf": True}) | settings)
+    given, call = called(settings)
+    options = chosen(ReferenceFree, ({} if ctf is None else {"ctf": True}) | given)
     with run_directory(directory) as home:
-        outcome = run_alignment(particles, home, options, threads=threads, progress=progress_of(callback))
+        outcome = run_alignment(particles, home, options, threads=threads, progress=progress_of(callback), call=call)
         state = _state(home, rfa.State)
         usable = np.zeros(len(state.poses), dtype=np.int64)
         return Alignment(

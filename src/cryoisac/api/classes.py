@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoisac.api.arrays import Given, as_particles
-from cryoisac.api.told import Callback, chosen, progress_of
+from cryoisac.api.told import Callback, called, chosen, progress_of
 from cryoisac.io.registry import read_image_stack
 from cryoisac.io.star import poses_of, read_star
 from cryoisac.model.ctf import CtfParameters
@@ -101,7 +101,8 @@ def isac(
         ``callback(stage, done, total)`` is told of progress; where it returns ``False`` or raises ``Cancelled``, the
         run stops, and ``directory`` holds what it needs to go on.
     **settings
-        The settings of ``cryoisac isac`` by their names with underscores, such as ``img_per_grp=50``.
+        The options of ``cryoisac isac`` by their names with underscores, such as ``img_per_grp=50``, ``device`` among
+        them: ``"cpu"``, ``"cuda:0"``, or, by default, the first GPU where there is one.
 
     Returns
     -------
@@ -116,9 +117,10 @@ def isac(
         Where the callback asked to stop.
     """
     particles = as_particles(images, pixel_size_A, ctf)
-    options = chosen(Isac, ({} if ctf is None else {"ctf": True}) | settings)
+    given, call = called(settings)
+    options = chosen(Isac, ({} if ctf is None else {"ctf": True}) | given)
     with run_directory(directory) as home:
-        outcome = run_isac(particles, home, options, threads=threads, progress=progress_of(callback))
+        outcome = run_isac(particles, home, options, threads=threads, progress=progress_of(callback), call=call)
         return read_classes(home, outcome.record, len(particles))
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
+from cryoisac.engine.devices import AUTO, MEMORY_SHARE, choose_devices
 from cryoisac.errors import Cancelled, SettingError
+from cryoisac.run.call import Call
 from cryoisac.settings import Settings, describe
 
 Callback = Callable[[str, int, int | None], object]
@@ -57,6 +59,21 @@ class Told:
 def progress_of(callback: Callback | None) -> Told | None:
     """Return what passes progress on to a callback, or ``None`` where there is none."""
     return None if callback is None else Told(callback)
+
+
+def called(given: dict[str, Any]) -> tuple[dict[str, Any], Call]:
+    """Return settings without those that say what computes, ``device`` and ``gpu_memory_use``, and what these say.
+
+    Raises
+    ------
+    SettingError
+        If a device is none, or a share of memory is none.
+    DeviceError
+        If a device cannot be used.
+    """
+    rest = {name: value for name, value in given.items() if name not in ("device", "gpu_memory_use")}
+    devices = choose_devices(str(given.get("device", AUTO)), float(given.get("gpu_memory_use", MEMORY_SHARE)))
+    return rest, Call(devices=devices)
 
 
 def chosen(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
