@@ -52,9 +52,21 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "free": (("--views", "50", "--per-view", "100"), ("mra", "50")),
     "free, exact": (("--views", "50", "--per-view", "100"), ("mra", "50", "--search", "exact")),
     "equal": (("--views", "50", "--per-view", "100"), ("mra", "50", "--sizes", "equal")),
-    "free, no class filled anew": (("--views", "50", "--per-view", "100"), ("mra", "50", "--min-size", "0")),
+    "free from the first": (("--views", "50", "--per-view", "100"), ("mra", "50", "--equal-first", "0")),
+    "free, no class filled anew": (
+        ("--views", "50", "--per-view", "100"),
+        ("mra", "50", "--equal-first", "0", "--min-size", "0"),
+    ),
     "free, center 1": (("--views", "50", "--per-view", "100"), ("mra", "50", "--center-method", "1")),
     "free, CTF": (("--views", "50", "--per-view", "100", "--ctf"), ("mra", "50", "--ctf")),
+    "preferred": (
+        ("--views", "50", "--per-view", "100", "--shares", "15,10,8,6,5,4,3,3,2,2"),
+        ("mra", "50"),
+    ),
+    "preferred, free from the first": (
+        ("--views", "50", "--per-view", "100", "--shares", "15,10,8,6,5,4,3,3,2,2"),
+        ("mra", "50", "--equal-first", "0"),
+    ),
     "one view": (("--views", "1", "--per-view", "300"), ("rfa",)),
     "one view, CTF": (("--views", "1", "--per-view", "300", "--ctf"), ("rfa", "--ctf")),
 }
@@ -171,6 +183,7 @@ def truth(name: str, seed: int, given: argparse.Namespace, folder: Path) -> dict
         "iterations": len(passes),
         "ari": score["ari"],
         "views_found": score["views_found"],
+        "purity": score["purity"],
         "pixel_error": score["pixel_error"],
         "rotation_deg": score["rotation_deg"],
         "shift_px": score["shift_px"],

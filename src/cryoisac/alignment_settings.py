@@ -152,6 +152,14 @@ class Multireference(Alignment):
         str,
         Setting("Whether classes may have any size or must be of equal size.", choices=("free", "equal")),
     ] = "free"
+    equal_first: Annotated[
+        int | None,
+        Setting(
+            "Iterations at first in which free classes are of equal size.",
+            at_least=0,
+            automatic="half of maxit, at most 5, where references are drawn; else 0",
+        ),
+    ] = None
     min_size: Annotated[
         int | None,
         Setting(
@@ -176,6 +184,8 @@ class Multireference(Alignment):
         super().__post_init__()
         if self.random_method == "SHC" and self.sizes == "equal":
             raise SettingError("--random-method", "SHC lets images choose; it cannot be had with --sizes equal")
+        if self.equal_first and (self.sizes == "equal" or self.random_method == "SHC"):
+            raise SettingError("--equal-first", "is for classes whose sizes are free, without SHC; leave it out")
         if self.sizes == "equal" and self.min_size:
             raise SettingError("--min-size", "is for --sizes free; classes of equal size never are too small")
 

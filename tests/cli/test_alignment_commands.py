@@ -97,6 +97,8 @@ def test_the_stages_of_the_original_are_the_default_without_references() -> None
         ({"radius": 5, "ir": 6}, "--ir"),
         ({"snr": 2.0}, "--snr"),
         ({"sizes": "equal", "min_size": 4}, "--min-size"),
+        ({"sizes": "equal", "equal_first": 2}, "--equal-first"),
+        ({"random_method": "SHC", "equal_first": 2}, "--equal-first"),
         ({"sizes": "equal", "random_method": "SHC"}, "--random-method"),
         ({"random_method": "SCF"}, "--random-method"),
     ],

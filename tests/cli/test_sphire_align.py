@@ -151,7 +151,15 @@ def test_every_option_has_a_row() -> None:
     for program in (MREF, ALI2D):
         taken |= {o for p in command_of(program).params if isinstance(p, click.Option) for o in p.opts}
     assert listed <= taken
-    ours = {"--lowest_cutoff", "--stop_share", "--stop_error", "--search", "--on_bad_image", "--min_size"}
+    ours = {
+        "--lowest_cutoff",
+        "--stop_share",
+        "--stop_error",
+        "--search",
+        "--on_bad_image",
+        "--min_size",
+        "--equal_first",
+    }
     assert taken - listed == ours | {"--ignore_poses", "--threads"}
 
 

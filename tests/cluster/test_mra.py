@@ -230,6 +230,17 @@ def test_climbing_images_only_climb() -> None:
     assert np.array_equal(labels, mra.assigned(scores, later, plan))
 
 
+def test_first_classes_are_of_equal_size() -> None:
+    """Definition: for as many iterations as are said, whatever comes later; the stage does not end before."""
+    rng = np.random.default_rng(8)
+    images, label, objects = particles(120, 3, rng)
+    rare = np.concatenate([images[label == c][:m] for c, m in enumerate((35, 15, 10))])
+    plan = plan_for(60, equal_first=4)
+    state = played(NativeEngine(rare, threads=2), objects, plan)
+    assert [p.sizes for p in state.passes[:4]] == [(20, 20, 20)] * 4
+    assert state.passes[4].sizes != (20, 20, 20)
+
+
 def test_random_references_are_images() -> None:
     """Definition: distinct images of the stack, the same for a seed."""
     images = np.random.default_rng(7).normal(size=(20, 8, 8)).astype(np.float32)

@@ -40,6 +40,9 @@ class Plan:
         How averages become references.
     seed : int
         Of what is drawn at random.
+    equal_first : int
+        Iterations at first that make classes of equal size in any case: from references that are single images, some
+        would grow at the cost of others before any is good.
     """
 
     course: Course
@@ -48,6 +51,7 @@ class Plan:
     halving: Halving
     updating: Updating
     seed: int
+    equal_first: int = 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -131,7 +135,8 @@ def step(engine: Engine, state: State, plan: Plan) -> State:
 
     averages = class_averages(engine, labels, poses, k, plan.halving)
     new = updated(averages, labels, poses, plan.updating)
-    is_over = done > 0 and not reseeded and settled(course, done, changed, error_px)
+    may_rest = done >= max(1, plan.equal_first) and not reseeded
+    is_over = may_rest and settled(course, done, changed, error_px)
     is_over = is_over or state.in_stage + 1 >= course.iterations
     result = Pass(
         iteration=done,
@@ -170,7 +175,7 @@ def coefficients(engine: Engine, references: Images, centres_px: npt.NDArray[np.
 
 def assigned(scores: Scores, state: State, plan: Plan) -> Indices:
     """Return the class that each image joins, by its scores, shape (n, k)."""
-    if plan.assignment == EQUAL:
+    if plan.assignment == EQUAL or len(state.passes) < plan.equal_first:
         return equal_size(scores)
     best: Indices = scores.argmax(axis=1)
     if plan.assignment == FREE or not state.passes:

@@ -25,6 +25,7 @@ from cryoisac.run.progress import Progress
 from cryoisac.run.room import check_room, size, span
 
 FEWEST_SHARE, FEWEST = 5, 4  # a class needs a fifth of the mean size, at least the four members of the original
+EQUAL_FIRST = 5  # iterations with equal sizes, from references that are single images
 GIVEN = ("references", "mask", "function")
 
 
@@ -145,7 +146,7 @@ def plan_alignment(
     scan = scanned(directory, particles, settings.on_bad_image, threads=threads, progress=progress)
     usable = np.setdiff1d(np.arange(len(particles)), scan.bad)
     check_numbers(particles, len(usable), k)
-    definite, automatic = _made_definite(settings, radius, len(usable), k)
+    definite, automatic = _made_definite(settings, radius, len(usable), k, drawn=isinstance(references, int))
     load_function(settings.function)
     run = AlignmentRun(
         directory=directory,
@@ -170,7 +171,7 @@ def plan_alignment(
 
 
 def _made_definite(
-    settings: Multireference | ReferenceFree, radius_px: int, n: int, k: int
+    settings: Multireference | ReferenceFree, radius_px: int, n: int, k: int, *, drawn: bool
 ) -> tuple[Multireference | ReferenceFree, dict[str, str]]:
     """Return settings with numbers for what was automatic, and how these were found."""
     automatic = {}
@@ -179,6 +180,10 @@ def _made_definite(
         automatic["search"] = "ranges along x and y differ"
     if settings.radius is None:
         automatic["radius"] = f"what leaves room for shifts of {largest_shift(settings):g} px"
+    if isinstance(settings, Multireference) and settings.equal_first is None:
+        alone = settings.sizes == "free" and settings.random_method == "none" and drawn
+        settings = replace(settings, equal_first=min(EQUAL_FIRST, settings.iterations // 2) if alone else 0)
+        automatic["equal_first"] = "references are single images" if alone else "not needed"
     if isinstance(settings, Multireference) and settings.sizes == "free" and settings.min_size is None:
         automatic["min_size"] = f"{n} images / {k} references / {FEWEST_SHARE}, at least {FEWEST}"
         return replace(settings, radius=radius_px, min_size=max(FEWEST, n // (FEWEST_SHARE * k))), automatic
@@ -294,7 +299,8 @@ def say_alignment(run: AlignmentRun) -> None:
     if isinstance(s, Multireference):
         drawn = f"from {run.references}" if isinstance(run.references, Path) else "images drawn at random"
         small = f"; a class with fewer than {s.min_size} is filled anew" if s.sizes == "free" and s.min_size else ""
-        note(f"References  {run.k}, {drawn}; classes of {'any' if s.sizes == 'free' else 'equal'} size{small}")
+        first = f" after {s.equal_first} iterations of equal size" if s.equal_first else ""
+        note(f"References  {run.k}, {drawn}; classes of {'any' if s.sizes == 'free' else 'equal'} size{first}{small}")
     for number, stage in enumerate(course.stages, 1):
         note(
             f"Stage {number}     shifts up to {stage.x_range_px:g}, {stage.y_range_px:g} px in steps of "

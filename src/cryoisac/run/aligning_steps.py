@@ -84,6 +84,7 @@ def play_mra(run: AlignmentRun) -> tuple[mra.State, Engine]:
         halving=halving(run),
         updating=updating(run),
         seed=s.rand_seed,
+        equal_first=s.equal_first or 0,
     )
     engine = run.make_engine(images)
     state = checkpoint.load(run.directory.alignment, mra.State)
