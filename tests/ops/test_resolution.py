@@ -23,10 +23,15 @@ def test_one_low_ring_is_no_end() -> None:
     assert crossing(curve, 18) == pytest.approx((6 + (0.8 - 0.143) / 0.7) / 18)
 
 
-@pytest.mark.parametrize("curve", [np.full(20, 0.5), np.zeros(20), np.full(20, np.nan)])
+@pytest.mark.parametrize("curve", [np.zeros(20), np.full(20, np.nan)])
 def test_no_crossing(curve: np.ndarray) -> None:
-    """Definition: a curve that stays above, begins below or is not known has none."""
+    """Definition: a curve that begins below or is not known has none."""
     assert crossing(curve, 38) is None
+
+
+def test_a_curve_that_stays_above_ends_with_the_box() -> None:
+    """Definition: 19 of 38 is half a cycle a pixel."""
+    assert crossing(np.full(20, 0.5), 38) == 0.5
 
 
 def test_the_last_ring_counts_alone() -> None:

@@ -30,8 +30,8 @@ class Adjusted:
     image : ndarray, shape (n, n), float32
         The average, faded into its background beyond the particle radius.
     cutoff : float or None
-        Frequency in cycles per pixel at which the correlation of the halves first falls below 0.143; ``None`` where it
-        never does, or says nothing.
+        Frequency in cycles per pixel at which the correlation of the halves first falls below 0.143, that of the last
+        ring where it never does; ``None`` where it says nothing.
     fh1, fh2 : float
         SPHIRE's two frequencies, in cycles per pixel.
     bfactor_A2 : float or None

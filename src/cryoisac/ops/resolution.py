@@ -49,11 +49,16 @@ def crossing(correlation: npt.ArrayLike, box_px: int, *, threshold: float = THRE
     Returns
     -------
     float or None
-        Cycles per pixel; ``None`` where the curve begins below the threshold, or never falls below it.
+        Cycles per pixel: of the last ring where the curve never falls below the threshold; ``None`` where it begins
+        below, or is not known.
     """
     curve = np.asarray(correlation, dtype=np.float64)
+    if not np.isfinite(curve).all():
+        return None
     ring = first_below(curve, threshold)
-    if ring is None or ring == FIRST_RING:
+    if ring is None:
+        return (len(curve) - 1) / box_px
+    if ring == FIRST_RING:
         return None
     before, here = curve[ring - 1], curve[ring]
     return float((ring - 1 + (before - threshold) / (before - here)) / box_px)
