@@ -1,9 +1,10 @@
 # make demo: simulate, classify, score and name the report. make test: everything that CI runs.
+# make test-gpu: PyTorch's engines too, on the device that CRYOISAC_TEST_DEVICE names (the processor by default).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types layers unit develop clean
+.PHONY: demo test test-gpu lint types layers unit develop clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +33,10 @@ layers:
 
 unit:
 	$(BIN)/python -m pytest -m "not long"
+
+test-gpu: $(BIN)/python
+	$(BIN)/pip install --quiet ".[test,gpu]"
+	$(BIN)/python -m pytest -m "torch and not long"
 
 develop: $(BIN)/python
 	$(BIN)/pip install --quiet scikit-build-core nanobind

@@ -1,5 +1,9 @@
 """The benchmark of quality: its cases are ones that the commands take, its own numbers are what they are called."""
 
+import importlib.util
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -88,3 +92,24 @@ def test_definition_stages_are_functions(path: str) -> None:
     place = found(path)
     assert place is not None
     assert callable(getattr(*place))
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch: make test-gpu")
+def test_gpu_check_runs_without_a_gpu(tmp_path: Path) -> None:
+    """Known truth: the program that checks GPUs does each of its parts on the processor, and says so in a table."""
+    words = ["--device", "torch-cpu", "--quick", "--minutes", "1", "--only"]
+    parts = "machine,tests,accuracy,searches,rings"
+    program = [sys.executable, str(ROOT / "benchmarks" / "gpu_check"), *words, parts]
+    done = subprocess.run(
+        program, env=os.environ | {"OUT": str(tmp_path)}, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    table = done.stdout.split("--- gpu_check ---")[1]
+    assert "FAILED" not in table
+    found = json.loads((tmp_path / "gpu_check.json").read_text())
+    assert set(parts.split(",")) <= set(found["seconds"])
+    assert found["tests"]["status"] == 0
+    assert found["accuracy"]["pixels, float32"]["scores"] < 1e-5
+    assert found["accuracy"]["rings, float32"]["gains"] < 0.05
+    assert found["searches"]["score exact, 10 references"]["ns_a_triple"] > 0

@@ -138,11 +138,11 @@ def test_images_stay_where_they_fit():
     for budget, resident in ((1 << 20, True), (64, False)):
         store = Store(array, place(budget), lambda items: 2 * items, 16)
         assert store.resident == resident
-        assert (store.take(rows).numpy() == 2 * array[rows]).all()
+        assert (store.take(rows).cpu().numpy() == 2 * array[rows]).all()
         store.expect(following)
-        assert (store.take(following).numpy() == 2 * array[following]).all()
+        assert (store.take(following).cpu().numpy() == 2 * array[following]).all()
         store.expect(following)
-        assert (store.take(rows).numpy() == 2 * array[rows]).all()  # others than were expected
+        assert (store.take(rows).cpu().numpy() == 2 * array[rows]).all()  # others than were expected
 
 
 def test_memory_that_runs_out_halves_batches(monkeypatch):

@@ -1,6 +1,10 @@
-"""PyTorch's engines on the processor, for tests; PyTorch is imported when one is made."""
+"""PyTorch's engines for tests, on the processor or the device that CRYOISAC_TEST_DEVICE names.
+
+PyTorch is imported when one is made.
+"""
 
 import importlib.util
+import os
 from typing import Any
 
 import numpy as np
@@ -11,6 +15,7 @@ from cryoisac.engine.contract import Engine
 from cryoisac.engine.likelihood import LikelihoodEngine, RingImages
 
 BUDGET_BYTES = 1 << 28
+DEVICE = os.environ.get("CRYOISAC_TEST_DEVICE", "cpu")  # where PyTorch's engines are tested
 needs_torch = (
     pytest.mark.torch,
     pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch: make test-gpu"),
@@ -18,13 +23,13 @@ needs_torch = (
 
 
 def place(budget_bytes: int = BUDGET_BYTES) -> Any:
-    """Return the processor as a device with some memory."""
+    """Return the device, with some memory."""
     import torch
 
     from cryoisac.engine.gpu.memory import Place
 
     torch.set_num_threads(1)
-    return Place(device=torch.device("cpu"), budget_bytes=budget_bytes)
+    return Place(device=torch.device(DEVICE), budget_bytes=budget_bytes)
 
 
 def torch_engine(images: npt.NDArray[np.float32], mode: str = "exact", *budgets_bytes: int) -> Engine:
