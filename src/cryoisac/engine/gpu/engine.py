@@ -153,12 +153,12 @@ class _Trials:
         self._rows, self._references, self._search, self._device = rows, references, search, device
         self._sample = Sampler(self.layout, rows.box_px, device)
 
-    def _reference_spectra(self, which: Indices, shifts_px: Offsets, *, normalise: bool = False) -> torch.Tensor:
+    def _reference_spectra(self, which: Indices, shifts_px: Offsets, *, normalise: bool = False) -> list[torch.Tensor]:
         own = _with_means(torch.from_numpy(self._references[which]).to(self._device))
         centres = np.broadcast_to(self._rows.box_px // 2 + shifts_px, (len(which), *shifts_px.shape))
         return self.layout.weighted(self._spectra(own, centres, normalise=normalise))
 
-    def _image_spectra(self, rows: Indices, following: Indices, shifts_px: Offsets) -> torch.Tensor:
+    def _image_spectra(self, rows: Indices, following: Indices, shifts_px: Offsets) -> list[torch.Tensor]:
         source = self._rows
         own = source.store.take(source.images[rows])
         centres = source.box_px // 2 + source.offsets_px[rows][:, None] + shifts_px
@@ -166,10 +166,10 @@ class _Trials:
         source.store.expect(source.images[following])
         return spectra
 
-    def _spectra(self, pixels: torch.Tensor, centres_px: Offsets, *, normalise: bool) -> torch.Tensor:
+    def _spectra(self, pixels: torch.Tensor, centres_px: Offsets, *, normalise: bool) -> list[torch.Tensor]:
         side = self._rows.box_px
         images, means = pixels[:, :-1].view(-1, side, side), pixels[:, -1]
-        return self.layout.spectra(self._sample(images, means, centres_px, normalise=normalise))
+        return self._sample(images, means, centres_px, normalise=normalise)
 
 
 class _ExactTrials(_Trials):
@@ -187,8 +187,8 @@ class _ExactTrials(_Trials):
     def references(self, which: Indices) -> Folded:
         return self.layout.references(self._reference_spectra(which, np.zeros((1, 2))))
 
-    def images(self, rows: Indices, following: Indices) -> Folded:
-        return self.layout.images(self._image_spectra(rows, following, self.shifts_px))
+    def images(self, rows: Indices, following: Indices, *, both: bool) -> Folded:
+        return self.layout.images(self._image_spectra(rows, following, self.shifts_px), both=both)
 
     def close(self, curves: torch.Tensor, rows: Indices) -> None:
         x, y = self._steps.T
@@ -218,8 +218,8 @@ class _FastTrials(_Trials):
     def references(self, which: Indices) -> Folded:
         return self.layout.references(self._reference_spectra(which, self.shifts_px))
 
-    def images(self, rows: Indices, following: Indices) -> Folded:
-        return self.layout.images(self._image_spectra(rows, following, np.zeros((1, 2))))
+    def images(self, rows: Indices, following: Indices, *, both: bool) -> Folded:
+        return self.layout.images(self._image_spectra(rows, following, np.zeros((1, 2))), both=both)
 
     def close(self, curves: torch.Tensor, rows: Indices) -> None:
         if not self._ample[rows].all():

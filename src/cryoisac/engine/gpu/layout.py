@@ -6,6 +6,7 @@ the mirrored one as the imaginary part. *Up* is what z[k] needs, *down* what z[-
 transform wants them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,7 +42,8 @@ class Folded:
     Parameters
     ----------
     up, down : list of Tensor, shape (orders, n, ..., r)
-        For the orders, rising, and for their negatives, in the same order of frequencies as a transform has them.
+        For the orders, rising, and for their negatives, in the same order of frequencies as a transform has them. Of
+        images, the latter may be left out, as they are the former conjugated and multiplied by i.
     """
 
     up: list[torch.Tensor]
@@ -73,46 +75,63 @@ class Layout:
             Block(0 if g == 0 else self.stretches[g - 1].length // 2 + 1, s.length // 2 + 1, g)
             for g, s in enumerate(self.stretches)
         ]
-        self._weights = torch.from_numpy(_reference_weights(rings, self.stretches)).to(device)
+        self._weights = [torch.from_numpy(w).to(device) for w in _reference_weights(rings, self.stretches)]
         self.area = torch.from_numpy(np.repeat(rings.sample_weights, rings.lengths).astype(np.float32)).to(device)
+
+    def parts(self, samples: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return the coefficients (n, rings, orders) of each stretch, of its samples (n, rings * length)."""
+        pairs = zip(samples, self.stretches, strict=True)
+        return [torch.fft.rfft(own.reshape(-1, s.rings, s.length)) for own, s in pairs]
+
+    def stretched(self, samples: torch.Tensor) -> list[torch.Tensor]:
+        """Return samples (n, at least samples) as those of each stretch."""
+        return [samples[:, s.sample : s.sample + s.rings * s.length] for s in self.stretches]
 
     def spectra(self, samples: torch.Tensor) -> torch.Tensor:
         """Return the coefficients of rings, ring after ring, (n, coefficients), of samples (n, at least samples)."""
-        parts = []
+        return torch.cat([part.flatten(1) for part in self.parts(self.stretched(samples))], dim=1)
+
+    def split(self, spectra: torch.Tensor) -> list[torch.Tensor]:
+        """Return coefficients (n, at least coefficients) as those of each stretch, (n, rings, orders)."""
+        result = []
         for s in self.stretches:
-            own = samples[:, s.sample : s.sample + s.rings * s.length].reshape(-1, s.rings, s.length)
-            parts.append(torch.fft.rfft(own).flatten(1))
-        return torch.cat(parts, dim=1)
+            orders = s.length // 2 + 1
+            own = spectra[:, s.coefficient : s.coefficient + s.rings * orders]
+            result.append(own.reshape(-1, s.rings, orders))
+        return result
 
-    def weighted(self, spectra: torch.Tensor) -> torch.Tensor:
+    def weighted(self, parts: list[torch.Tensor]) -> list[torch.Tensor]:
         """Return coefficients of references with the weights that make correlations area integrals."""
-        return spectra * self._weights
+        return [part * weight for part, weight in zip(parts, self._weights, strict=True)]
 
-    def images(self, spectra: torch.Tensor) -> Folded:
-        """Return coefficients (n, at least coefficients) of images, folded to (orders, n, 2, r)."""
+    def images(self, parts: list[torch.Tensor], *, both: bool) -> Folded:
+        """Return coefficients of images, folded to (orders, n, 2, r); ``down`` only where both are wanted."""
         up, down = [], []
-        for block, (plus, minus) in self._folded(spectra):
-            up.append(torch.stack((plus, minus), dim=2))
-            down.append(torch.stack((minus, plus), dim=2)[self._inner(block)].flip(0))
+        for block, own in self._blocks(parts):
+            up.append(_pairs(own, 0))
+            if both:
+                down.append(_pairs(own[:, :, self._inner(block)].flip(2), 1))
         return Folded(up, down)
 
-    def references(self, spectra: torch.Tensor) -> Folded:
-        """Return weighted coefficients (n, coefficients) of references, folded to (orders, n, r)."""
+    def references(self, parts: list[torch.Tensor]) -> Folded:
+        """Return weighted coefficients of references, folded to (orders, n, r)."""
         up, down = [], []
-        for block, (plus, minus) in self._folded(spectra):
-            up.append(plus)
+        for block, own in self._blocks(parts):
+            plus, minus = _pairs(own, 0).unbind(dim=2)
+            up.append(plus.contiguous())
             down.append(minus[self._inner(block)].flip(0))
         return Folded(up, down)
 
-    def order_energy(self, spectra: torch.Tensor) -> torch.Tensor:
-        """Return the energy of each order of weighted coefficients (n, coefficients), shape (n, longest // 2 + 1)."""
-        parts = []
-        for block, (plus, minus) in self._folded(spectra):
-            weights = torch.ones(block.last - block.first, 1, device=spectra.device)
-            weights[0] = 0.5 if block.first == 0 else 1.0
-            scale = torch.from_numpy(self._unweighted(block.stretch)).to(spectra.device)
-            parts.append(weights * ((plus**2 + minus**2) * scale).sum(dim=-1))
-        return torch.cat(parts).T
+    def order_energy(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        """Return the energy of each order of weighted coefficients, shape (n, longest // 2 + 1)."""
+        result = []
+        for block, own in self._blocks(parts):
+            scale = torch.from_numpy(self._unweighted(block.stretch)).to(own.device)
+            energy = (own.abs() ** 2 * scale[:, None]).sum(dim=1)
+            if block.first == 0:
+                energy[:, 0] *= 0.5
+            result.append(energy)
+        return torch.cat(result, dim=1)
 
     def _unweighted(self, stretch: int) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
         """Return what turns squared weighted coefficients of rings into energy, an area integral."""
@@ -128,19 +147,19 @@ class Layout:
         last = block.last - block.first - (block.last - 1 == self.longest // 2)
         return slice(1 if block.first == 0 else 0, last)
 
-    def _folded(self, spectra: torch.Tensor) -> "list[tuple[Block, tuple[torch.Tensor, torch.Tensor]]]":
-        """Return sums and differences of real and imaginary parts, (orders, n, r), of each block."""
-        result = []
+    def _blocks(self, parts: list[torch.Tensor]) -> "Iterator[tuple[Block, torch.Tensor]]":
+        """Yield each block and its coefficients, (n, r, orders)."""
         for block in self.blocks:
-            parts = [self._ring(spectra, s)[:, :, block.first : block.last] for s in self.stretches[block.stretch :]]
-            own = torch.cat(parts, dim=1).permute(2, 0, 1)
-            result.append((block, ((own.real + own.imag).contiguous(), (own.real - own.imag).contiguous())))
-        return result
+            yield block, torch.cat([part[:, :, block.first : block.last] for part in parts[block.stretch :]], dim=1)
 
-    @staticmethod
-    def _ring(spectra: torch.Tensor, s: Stretch) -> torch.Tensor:
-        orders = s.length // 2 + 1
-        return spectra[:, s.coefficient : s.coefficient + s.rings * orders].reshape(-1, s.rings, orders)
+
+def _pairs(spectra: torch.Tensor, plus: int) -> torch.Tensor:
+    """Return sums and differences of real and imaginary parts, (orders, n, 2, r), the sums at place ``plus``."""
+    own = spectra.permute(2, 0, 1)
+    result = torch.empty(own.shape[0], own.shape[1], 2, own.shape[2], device=own.device)
+    torch.add(own.real, own.imag, out=result[:, :, plus])
+    torch.sub(own.real, own.imag, out=result[:, :, 1 - plus])
+    return result
 
 
 def _stretches(rings: Rings) -> list[Stretch]:
@@ -153,14 +172,13 @@ def _stretches(rings: Rings) -> list[Stretch]:
     return stretches
 
 
-def _reference_weights(rings: Rings, stretches: list[Stretch]) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
+def _reference_weights(rings: Rings, stretches: list[Stretch]) -> "list[np.ndarray[tuple[int], np.dtype[np.float32]]]":
     """Return the weight of each coefficient of a reference: ``polar.weigh``, and the transform's 1 / longest."""
     parts, ring = [], 0
     for s in stretches:
         own = np.repeat(rings.reference_weights[ring : ring + s.rings, None], s.length // 2 + 1, axis=1)
         if s.length < rings.longest:
             own[:, -1] *= 0.5
-        parts.append(own.ravel() / rings.longest)
+        parts.append((own / rings.longest).astype(np.float32))
         ring += s.rings
-    weights: np.ndarray[tuple[int], np.dtype[np.float32]] = np.concatenate(parts).astype(np.float32)
-    return weights
+    return parts

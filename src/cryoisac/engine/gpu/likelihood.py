@@ -177,9 +177,9 @@ class _Trials:
     def references(self, which: Indices) -> Folded:
         return self.layout.references(self._moved(which, self._shifts_px))
 
-    def images(self, rows: Indices, following: Indices) -> Folded:
+    def images(self, rows: Indices, following: Indices, *, both: bool) -> Folded:
         spectra = self._store.take(self._images[rows])
-        folded = self.layout.images(spectra)
+        folded = self.layout.images(self.layout.split(spectra), both=both)
         self._store.expect(self._images[following])
         return folded
 
@@ -189,11 +189,12 @@ class _Trials:
     def open_curves(self, curves: torch.Tensor, rows: Indices, shifts: torch.Tensor) -> torch.Tensor:
         return curves
 
-    def _moved(self, which: Indices, shifts_px: Float) -> torch.Tensor:
+    def _moved(self, which: Indices, shifts_px: Float) -> list[torch.Tensor]:
         """Return weighted coefficients of references that are moved against shifts of the images."""
         samples = torch.from_numpy(self._references[which, : self.layout.samples].astype(np.float32)).to(self._device)
         shifts = torch.from_numpy(-shifts_px.astype(np.float32)).to(self._device)
-        return self.layout.weighted(self.layout.spectra(self._turner.moved(samples, shifts).flatten(0, 1)))
+        moved = self._turner.moved(samples, shifts).flatten(0, 1)
+        return self.layout.weighted(self.layout.parts(self.layout.stretched(moved)))
 
     def _order_energies(self) -> torch.Tensor:
         """Return the energy of the orders of references, each of the same energy."""

@@ -10,7 +10,8 @@ import torch
 
 from cryoisac.errors import DeviceError
 
-LARGEST_BATCH_BYTES = 1 << 30  # more at once is no faster
+LARGEST_BATCH_BYTES = 8 << 30  # of a GPU: enough to keep it busy while the next kernels are launched
+HOST_BATCH_BYTES = 1 << 28
 BATCH_SHARE = 0.2  # of a device's budget
 RESIDENT_SHARE = 0.6
 SMALLEST_BUDGET_BYTES = 1 << 24
@@ -43,7 +44,8 @@ class Place:
     @property
     def batch_bytes(self) -> int:
         """Bytes that one batch may take."""
-        return min(LARGEST_BATCH_BYTES, int(BATCH_SHARE * self.budget_bytes))
+        most = HOST_BATCH_BYTES if self.device.type == "cpu" else LARGEST_BATCH_BYTES
+        return min(most, int(BATCH_SHARE * self.budget_bytes))
 
 
 def place_of(device: torch.device, share: float, *, tf32: bool = False) -> Place:
@@ -101,7 +103,9 @@ def in_batches(items: int, item_bytes: int, work: Callable[[slice, slice], None]
         stop = min(items, start + size)
         try:
             work(slice(start, stop), slice(stop, min(items, stop + size)))
-        except torch.cuda.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_lack_of_memory(error):
+                raise
             if stop - start == 1:
                 raise DeviceError(
                     str(place.device), f"has no room for {item_bytes >> 20} MB; take a larger device, or --device cpu"
@@ -111,6 +115,11 @@ def in_batches(items: int, item_bytes: int, work: Callable[[slice, slice], None]
             start = stop
             continue
         release(place.device)
+
+
+def is_lack_of_memory(error: RuntimeError) -> bool:
+    """Return whether an error says that memory ran out, in PyTorch or in a library that it calls."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
 
 
 def release(device: torch.device) -> None:

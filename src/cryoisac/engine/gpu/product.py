@@ -29,8 +29,8 @@ def correlate(layout: Layout, references: Folded, images: Folded, groups: int, a
     c, n = references.up[0].shape[1] // groups, images.up[0].shape[1] // groups
     spectrum = torch.empty(angles, groups, c, 2 * n, device=images.up[0].device)
     orders = min(angles // 2, layout.longest // 2 + 1) if angles < layout.longest else layout.longest // 2 + 1
-    for block, up_y, down_y, up_x, down_x in zip(
-        layout.blocks, references.up, references.down, images.up, images.down, strict=True
+    for i, (block, up_y, down_y, up_x) in enumerate(
+        zip(layout.blocks, references.up, references.down, images.up, strict=True)
     ):
         count = min(block.last, orders) - block.first
         if count <= 0:
@@ -39,7 +39,10 @@ def correlate(layout: Layout, references: Folded, images: Folded, groups: int, a
         first, last = max(block.first, 1), min(block.last, (angles + 1) // 2)  # orders that have a negative
         if last > first:
             below = spectrum[angles - last + 1 : angles - first + 1]
-            _multiply(down_y[first - last :], down_x[first - last :], below)
+            if images.down:
+                _multiply(down_y[first - last :], images.down[i][first - last :], below)
+            else:
+                _multiply_turned(down_y[first - last :], up_x[first - block.first : last - block.first], below)
     if angles < layout.longest:
         spectrum[angles // 2] = 0
     packed = torch.view_as_complex(spectrum.view(angles, groups, c, n, 2))
@@ -55,6 +58,14 @@ def _multiply(y: torch.Tensor, x: torch.Tensor, out: torch.Tensor) -> None:
         x.reshape(orders * groups, columns, rings).transpose(1, 2),
         out=out.view(orders * groups, c, columns),
     )
+
+
+def _multiply_turned(y: torch.Tensor, x: torch.Tensor, out: torch.Tensor) -> None:
+    """Do the same for orders that fall in y and out, with images x of rising orders: X- + i X+ is i conj(X+ + i X-)."""
+    rising = torch.empty_like(out)
+    _multiply(y.flip(0), x, rising)
+    real, imaginary = rising.flip(0).unflatten(-1, (-1, 2)).unbind(-1)
+    torch.stack((imaginary, real), dim=-1, out=out.unflatten(-1, (-1, 2)))
 
 
 def curve_bytes(angles: int) -> int:

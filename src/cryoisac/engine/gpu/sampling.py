@@ -14,7 +14,7 @@ FAR_BOXES = 4  # sides beyond which it does not matter how far outside a centre 
 
 
 class Sampler:
-    """Samples images on rings.
+    """Samples images on rings, and transforms the rings.
 
     Parameters
     ----------
@@ -27,16 +27,17 @@ class Sampler:
     """
 
     def __init__(self, layout: Layout, box_px: int, device: torch.device) -> None:
-        self._box, self._device = box_px, device
+        self._layout, self._box, self._device = layout, box_px, device
         self._scale = 2.0 / max(box_px - 1, 1)  # from pixels to the unit of the library: -1 to 1 from edge to edge
-        self._points = torch.from_numpy(layout.rings.points_px * self._scale).float().to(device)
-        area = layout.area.double()
-        self._area = (area / area.sum()).float() if device.type != "mps" else layout.area / layout.area.sum()
+        points = torch.from_numpy((layout.rings.points_px * self._scale).astype(np.float32)).to(device)
+        self._points = [p.T for p in layout.stretched(points.T)]
+        area = layout.area / layout.area.sum(dtype=wide(device)).float()
+        self._area = [a.T for a in layout.stretched(area[None])]
 
     def __call__(
         self, images: torch.Tensor, means: torch.Tensor, centres_px: Offsets, *, normalise: bool
-    ) -> torch.Tensor:
-        """Return samples of images around centres.
+    ) -> list[torch.Tensor]:
+        """Return the coefficients of rings around centres.
 
         Parameters
         ----------
@@ -49,25 +50,33 @@ class Sampler:
 
         Returns
         -------
-        Tensor, shape (n * s, samples)
-            Samples, ring after ring.
+        list of Tensor, shape (n * s, rings, orders)
+            Coefficients of each stretch of rings; see ``Layout.parts``.
         """
         n, s, _ = centres_px.shape
         far = FAR_BOXES * self._box
         centre = np.clip(centres_px, -far, far) * self._scale - 1.0
-        grid = torch.from_numpy(centre.astype(np.float32)).to(self._device)[:, :, None] + self._points
+        at = torch.from_numpy(centre.astype(np.float32)).to(self._device)[:, :, None]
         centred = (images - means[:, None, None])[:, None]
-        samples = torch.nn.functional.grid_sample(centred, grid, padding_mode="border", align_corners=True)
-        samples = samples.view(n * s, -1)
+        samples = []
+        for points in self._points:
+            own = torch.nn.functional.grid_sample(centred, at + points, padding_mode="border", align_corners=True)
+            samples.append(own.view(n * s, -1))
         mean = means.repeat_interleave(s)[:, None]
-        return self._standardised(samples, mean) if normalise else samples.add_(mean)
+        if normalise:
+            return self._layout.parts(self._standardised(samples, mean))
+        parts = self._layout.parts(samples)
+        for part, stretch in zip(parts, self._layout.stretches, strict=True):
+            part[:, :, 0] += stretch.length * mean
+        return parts
 
-    def _standardised(self, samples: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
-        mean = samples @ self._area[:, None]
-        samples = samples - mean
-        variance = samples**2 @ self._area[:, None]
+    def _standardised(self, samples: list[torch.Tensor], means: torch.Tensor) -> list[torch.Tensor]:
+        mean = sum(own @ area for own, area in zip(samples, self._area, strict=True))
+        samples = [own - mean for own in samples]
+        variance = sum(own**2 @ area for own, area in zip(samples, self._area, strict=True))
         varies = variance > CONSTANT * ((mean + means) ** 2 + variance)
-        return samples * torch.where(varies, variance.rsqrt(), 0.0)
+        scale = torch.where(varies, variance.rsqrt(), 0.0)
+        return [own * scale for own in samples]
 
 
 def warped(images: torch.Tensor, placements: torch.Tensor) -> torch.Tensor:

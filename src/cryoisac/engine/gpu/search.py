@@ -17,6 +17,7 @@ Float32 = npt.NDArray[np.float32]
 MOST_TOGETHER = 32  # rows of one reference that are multiplied with it at once
 FEWEST_ROWS = 64  # that a batch should hold
 PANEL_SHARE = 4  # batches that prepared references may take
+FEW_REFERENCES = 8  # of an image, up to which it pays to turn products instead of coefficients
 FOLDED = 6  # times the bytes of coefficients, for the copies of those folded
 
 
@@ -34,8 +35,8 @@ class Trials(Protocol):
     def references(self, which: Indices) -> Folded:
         """Return references at their shifts, reference after reference."""
 
-    def images(self, rows: Indices, following: Indices) -> Folded:
-        """Return rows at their shifts, row after row; others will be asked for next."""
+    def images(self, rows: Indices, following: Indices, *, both: bool) -> Folded:
+        """Return rows at their shifts, row after row; others will be asked for next. See ``Layout.images``."""
 
     def close(self, curves: torch.Tensor, rows: Indices) -> None:
         """Set correlations (a, ..., c, s, m, u, 2) to minus infinity where a row may not go."""
@@ -92,7 +93,7 @@ class Searcher:
 
             def work(part: slice, following: slice, which: Indices = which, panel: Folded = panel) -> None:
                 own = np.arange(part.start, part.stop)
-                images = t.images(own, np.arange(following.start, following.stop))
+                images = t.images(own, np.arange(following.start, following.stop), both=True)
                 best = self._score(panel, images, own, len(which))
                 result[part, which[0] : which[-1] + 1] = best.T.cpu().numpy()
 
@@ -129,7 +130,7 @@ class Searcher:
     def _match_groups(self, rows: Indices, labels: Indices, panel: Folded, following: Indices, found: Found) -> None:
         """Find the poses of groups (g, m) of rows, each on the reference of its label, of the panel."""
         t, device = self._trials, self._place.device
-        images = t.images(rows.ravel(), following)
+        images = t.images(rows.ravel(), following, both=t.reference_shifts > FEW_REFERENCES)
         g, m = rows.shape
         label = torch.from_numpy(labels).to(device)
         shifts = torch.arange(t.reference_shifts, device=device)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from cryoisac.engine.contract import Indices
-from cryoisac.engine.gpu.memory import Place, in_batches, release
+from cryoisac.engine.gpu.memory import Place, in_batches, is_lack_of_memory, release
 
 Prepare = Callable[[torch.Tensor], torch.Tensor]
 LOADING_COPIES = 4  # of an item while it is prepared
@@ -59,7 +59,9 @@ class Store:
         one = self._prepare(torch.zeros(1, *self._array.shape[1:], device=self._place.device))
         try:
             held = torch.empty(len(self._array), *one.shape[1:], dtype=one.dtype, device=self._place.device)
-        except torch.cuda.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_lack_of_memory(error):
+                raise
             release(self._place.device)
             self.resident = False
             return
