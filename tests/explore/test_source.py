@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cryoisac.errors import DataError, FormatError, SettingError
+from cryoisac.errors import DataError, SettingError
 from cryoisac.explore.source import Input, read_input
 from cryoisac.io.atomic import write_whole
 from cryoisac.io.star import read_star, write_star
@@ -80,19 +80,6 @@ def test_table_without_classes_is_one_class(finished, tmp_path):
     given = read_input(tmp_path / "params.txt", KNOWN, stack=finished.particles)
     assert given.number.tolist() == [1]
     assert given.sizes.tolist() == [150]
-
-
-def test_alignment_with_references(finished, of_run, tmp_path):
-    """Definition: its table has the class from 0 last, where other tables of five columns have a scale."""
-    view = finished.truth.view.copy()
-    view[0] = -1
-    np.savetxt(tmp_path / "mref_parameters.txt", np.column_stack((finished.truth.poses.rows(), view)))
-    given = read_input(tmp_path, KNOWN, stack=finished.particles)
-    same(given, of_run, atol=2e-5)
-    assert given.kind == "mra"
-    (tmp_path / "mref_parameters.txt").write_text("1 2 3 0\n")
-    with pytest.raises(FormatError, match="five numbers a row"):
-        read_input(tmp_path, KNOWN, stack=finished.particles)
 
 
 def test_poses_that_enlarge_are_refused(finished, tmp_path):

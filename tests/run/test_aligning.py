@@ -18,6 +18,7 @@ from cryoisac.io.registry import read_particles
 from cryoisac.io.text_tables import read_table
 from cryoisac.model.poses import Poses
 from cryoisac.products.classification import read_classification as read_finished
+from cryoisac.products.pose_tables import read_pose_table
 from cryoisac.run import aligned_files, aligning, aligning_steps, room
 from cryoisac.scoring.files import read_classification, read_truth
 from cryoisac.scoring.scores import score
@@ -47,8 +48,8 @@ def test_what_an_alignment_leaves(particles: Path, tmp_path: Path, settings: Any
         members = np.concatenate([np.atleast_1d(m) for m in stack.attributes["members"]])
         assert sorted(members.tolist()) == list(range(100))
         rows = read_table(out / "mref_parameters.txt")
-        assert rows.shape == (100, 5)
-        assert np.bincount(rows[:, 4].astype(int)).tolist() == [c["members"] for c in record["classes"]]
+        assert rows.shape == (100, 6)
+        assert np.bincount(rows[:, 5].astype(int)).tolist() == [c["members"] for c in record["classes"]]
         curve = out / "drm0000000.txt"
     else:
         assert names >= {"aqc.hdf", "aqf.hdf", "aqfinal.hdf", "initial2Dparams.txt", "aligned.star", "average.mrcs"}
@@ -281,7 +282,7 @@ def test_stored_poses_say_where_to_look(particles: Path, tmp_path: Path) -> None
         tmp_path / "far.hdf", tmp_path / "ignored", replace(settings, ignore_poses=True), references=4, threads=2
     )
     there, ignored = (
-        Poses.from_rows(read_table(tmp_path / name / "mref_parameters.txt")[:, :4]).offset_px()
+        Poses.from_rows(read_table(tmp_path / name / "mref_parameters.txt")[:, 1:5]).offset_px()
         for name in ("there", "ignored")
     )
     np.testing.assert_allclose(there, np.tile((2.0, -3.0), (100, 1)), atol=2e-6)  # six decimals
@@ -332,7 +333,7 @@ def test_images_that_cannot_be_used_are_left_out(particles: Path, tmp_path: Path
     assert outcome.record["counts"]["by_reason"]["bad_image"] == 1
     members = np.concatenate(read_particles(tmp_path / "out" / "aqm000.hdf").attributes["members"])
     assert sorted(members) == [i for i in range(40) if i != 7]
-    assert read_table(tmp_path / "out" / "mref_parameters.txt")[7, 4] == -1
+    assert read_table(tmp_path / "out" / "mref_parameters.txt")[7, 5] == -1
 
 
 def test_small_classes_are_filled_in_the_open(particles: Path, tmp_path: Path) -> None:
@@ -354,8 +355,8 @@ def test_members_can_be_taken_as_of_a_run(particles: Path, tmp_path: Path) -> No
     run_alignment(particles, tmp_path / "out", MRA, references=4, threads=2)
     found = read_finished(tmp_path / "out")
     rows = read_table(tmp_path / "out" / "mref_parameters.txt")
-    assert np.array_equal(found.class_of, rows[:, 4] + 1)
-    np.testing.assert_allclose(found.poses.shift_px, rows[:, 1:3], atol=1e-5)  # six decimals, twice
+    assert np.array_equal(found.class_of, rows[:, 5] + 1)
+    np.testing.assert_allclose(found.poses.shift_px, rows[:, 2:4], atol=1e-5)  # six decimals, twice
     assert found.ratio == 1
 
 
@@ -370,3 +371,14 @@ def test_an_automatic_radius_leaves_room_for_shifts() -> None:
     assert aligning.automatic_radius(64, Multireference(xr="0")) == 30
     assert aligning.automatic_radius(64, Multireference()) == 28
     assert aligning.automatic_radius(65, ReferenceFree()) == 28
+
+
+def test_its_table_moves_images_as_it_is(particles: Path, tmp_path: Path) -> None:
+    """Definition: what reads tables of poses finds each image's pose and class in it, and no scale."""
+    run_alignment(particles, tmp_path / "out", MRA, references=4, threads=2)
+    table = read_pose_table(tmp_path / "out" / "mref_parameters.txt")
+    found = read_finished(tmp_path / "out")
+    assert table.label is not None
+    assert np.array_equal(table.label + 1, found.class_of)
+    assert (table.scale == 1).all()
+    np.testing.assert_allclose(table.poses.shift_px, found.poses.shift_px, atol=1e-5)  # six decimals, twice

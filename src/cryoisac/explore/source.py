@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.errors import DataError, FormatError, SettingError
+from cryoisac.errors import DataError, SettingError
 from cryoisac.explore.settings import Explore
 from cryoisac.explore.truth import read_labels
 from cryoisac.io import star
 from cryoisac.io.content import head
 from cryoisac.io.registry import read_particles
-from cryoisac.io.text_tables import read_table
 from cryoisac.model.particles import Particles
 from cryoisac.model.poses import Poses
 from cryoisac.products.class_tables import classified_particles, read_record, told
@@ -21,7 +20,6 @@ from cryoisac.products.pose_tables import read_pose_table
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
-ALIGNED = "mref_parameters.txt"  # of an alignment with references: angle, x, y, mirror, class from 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,7 +29,7 @@ class Found:
     Parameters
     ----------
     kind : str
-        What they come from: ``cryoisac``, ``isac2``, ``averages``, ``mra`` or ``table``.
+        What they come from: ``cryoisac``, ``isac2``, ``averages`` or ``table``.
     class_of : ndarray, shape (all,), int64
         Class of each image from 1; 0 for none.
     number : ndarray, shape (k,), int64
@@ -169,31 +167,16 @@ def _of_directory(run: Path, stack: Path | None) -> Found:
     """Return what a finished run found; where no stack is given, with the particles it names."""
     record = read_record(run)
     ctf = bool(told(record, "settings", "ctf"))
-    if (run / ALIGNED).is_file():
-        class_of, poses = _of_alignment(run / ALIGNED)
-        number = np.unique(class_of[class_of > 0])
-        kind, radius_px = "mra", told(record, "settings", "radius")
-    else:
-        whole = read_classification(run)
-        kind, radius_px, class_of, poses = whole.kind, whole.radius_px, whole.class_of, whole.poses
-        number = np.sort(whole.number)
+    whole = read_classification(run)
     return Found(
-        kind=kind,
-        class_of=class_of,
-        number=number,
-        poses=poses,
-        radius_px=radius_px,
+        kind=whole.kind,
+        class_of=whole.class_of,
+        number=np.sort(whole.number),
+        poses=whole.poses,
+        radius_px=whole.radius_px,
         ctf=ctf,
         particles=classified_particles(run) if stack is None else None,
     )
-
-
-def _of_alignment(path: Path) -> tuple[Int, Poses]:
-    """Return class from 1, 0 for none, and pose of each image of an alignment with references."""
-    table = read_table(path)
-    if table.ndim != 2 or table.shape[1] != 5 or not np.isfinite(table).all():
-        raise FormatError(path, "must have five numbers a row: angle, x, y, mirror, class from 0")
-    return np.maximum(table[:, 4].astype(np.int64) + 1, 0), Poses.from_rows(table[:, :4])
 
 
 def _of_table(path: Path) -> Found:

@@ -87,7 +87,8 @@ def write_classes(
     write_ledger(path / "ledger.csv", particles, ledger)
     write_original_tables(path, ledger, np.zeros((len(ledger), 2)), 1.0, radius_px)
     placed = np.where(ledger.label >= 0, ledger.label, -1)
-    write_whole(path / "mref_parameters.txt", partial(_write_rows, [*_pose_columns(ledger.poses), placed]))
+    columns = [np.arange(len(ledger)), *_pose_columns(ledger.poses), placed]
+    write_whole(path / "mref_parameters.txt", partial(_write_rows, columns))
 
 
 def write_aligned(path: Path, particles: Particles, ledger: Ledger, average: Images, reference: Images) -> None:

@@ -31,7 +31,7 @@ FILES = {
     "aligned.star": "particles with their poses, for RELION",
     "ledger.csv": "every particle: class, score, second best class",
     "multi_ref.hdf": "the last references: give them to another alignment",
-    "mref_parameters.txt": "angle, shift x, shift y, mirror, class from 0 of each particle",
+    "mref_parameters.txt": "index, angle, shift x, shift y, mirror, class from 0 of each particle",
     "aqfinal.hdf": "the last reference",
     "initial2Dparams.txt": "angle, shift x, shift y, mirror of each particle",
     "fourier_variance.hdf": "variance of the aligned particles at each spatial frequency",
