@@ -32,14 +32,14 @@ one working pixel is `radius / target_radius` input pixels. A switch that is on 
 
 An option of one *method* is refused with the other; [how-it-works.md](how-it-works.md) explains both.
 
-These are no part of the settings by which a run is known again:
+These are no part of the settings by which a run is known again, and devices are chosen alike for `mra` and `rfa`:
 
 | flag | meaning |
 |---|---|
 | `--restart K` | Go back: to the first start (0); with isac2 to the end of main iteration K, 0: the unfinished one. |
 | `--threads N` | Threads to use; the result does not depend on it. All cores by default. |
-| `--device NAME` | What computes: `auto`, `cpu`, `cuda`, `cuda:0,1`; [devices](gpu.md) differ by rounding. `mra`, `rfa` too. |
-| `--gpu-memory-use X` | Share of the free memory of GPUs to use, 0.9 by default. `mra`, `rfa` too. |
+| `--device NAME` | What computes: `auto`, `cpu`, `cuda`, `cuda:0,1`; [devices](gpu.md) differ by rounding. |
+| `--gpu-memory-use X` | Share of the free memory of GPUs to use, 0.9 by default. |
 | `--gpu-info` | Say what the machine has and what the run needs, and stop. |
 
 What became of the original's other options is told in [parity.md](parity.md).
@@ -80,15 +80,12 @@ What is written is told in [files.md](files.md#what-a-substack-writes).
 {average}
 
 `--xr`, `--ts`, `--maxit` and `--fh` need `--local-alignment`; `--B-start` and `--Bfactor` need
-`--pw-adjustment bfactor`. These are no part of the settings by which a run is known again:
+`--pw-adjustment bfactor`. Two options are no part of the result:
 
 | flag | meaning |
 |---|---|
 | `--stack FILE` | The particles that were classified. Those that the run names by default. |
 | `--threads N` | Threads to use; the result does not depend on it. All cores by default. |
-| `--device NAME` | What computes: `auto`, `cpu`, `cuda`, `cuda:0,1`; [devices](gpu.md) differ by rounding. `mra`, `rfa` too. |
-| `--gpu-memory-use X` | Share of the free memory of GPUs to use, 0.9 by default. `mra`, `rfa` too. |
-| `--gpu-info` | Say what the machine has and what the run needs, and stop. |
 
 What is done is told in [averages.md](averages.md). The original's own command line runs too:
 [sp_compute_isac_avg.py](companions.md#sp_compute_isac_avgpy).
@@ -116,9 +113,6 @@ and by how many threads, is said by three more:
 | `--stack FILE` | The particles that were classified. Those that RUN names by default. |
 | `--truth FILE` | What each particle shows: a CSV file with a column `view` or `class`, or one number a line. |
 | `--threads N` | Threads to use; the result does not depend on it. All cores by default. |
-| `--device NAME` | What computes: `auto`, `cpu`, `cuda`, `cuda:0,1`; [devices](gpu.md) differ by rounding. `mra`, `rfa` too. |
-| `--gpu-memory-use X` | Share of the free memory of GPUs to use, 0.9 by default. `mra`, `rfa` too. |
-| `--gpu-info` | Say what the machine has and what the run needs, and stop. |
 
 What the page shows is told in [explore.md](explore.md).
 
@@ -135,9 +129,6 @@ What the page shows is told in [explore.md](explore.md).
 | `--class-sums FILE` | Write the sum of the moved images of each class, an MRC stack in the order of classes. |
 | `--class-averages FILE` | Write the average of the moved images of each class. |
 | `--threads N` | Threads to use; the result does not depend on it. All cores by default. |
-| `--device NAME` | What computes: `auto`, `cpu`, `cuda`, `cuda:0,1`; [devices](gpu.md) differ by rounding. `mra`, `rfa` too. |
-| `--gpu-memory-use X` | Share of the free memory of GPUs to use, 0.9 by default. `mra`, `rfa` too. |
-| `--gpu-info` | Say what the machine has and what the run needs, and stop. |
 
 Which tables are read is told in [files.md](files.md#tables-of-poses).
 
