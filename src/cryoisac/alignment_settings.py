@@ -21,7 +21,7 @@ class Alignment(Settings):
             "Outermost ring on which images are compared, and radius of the mask.",
             "px",
             at_least=2,
-            automatic="half the box - 2, less the largest shift",
+            automatic="estimated from the data, with room for the shifts",
             original="ou",
         ),
     ] = None

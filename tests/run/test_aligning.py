@@ -18,8 +18,8 @@ from cryoisac.io.registry import read_particles
 from cryoisac.io.text_tables import read_table
 from cryoisac.model.poses import Poses
 from cryoisac.products.classification import read_classification as read_finished
-from cryoisac.products.pose_tables import read_pose_table
 from cryoisac.run import aligned_files, aligning, aligning_steps, room
+from cryoisac.run.plan import estimated_radius
 from cryoisac.scoring.files import read_classification, read_truth
 from cryoisac.scoring.scores import score
 from tests.run.conftest import contents
@@ -366,19 +366,14 @@ def test_frcs_are_written_as_the_original_writes_them(tmp_path: Path) -> None:
     assert (tmp_path / "frc").read_text().splitlines()[1] == "      0.250000      0.500000      8.000000"
 
 
-def test_an_automatic_radius_leaves_room_for_shifts() -> None:
-    """Definition."""
-    assert aligning.automatic_radius(64, Multireference(xr="0")) == 30
-    assert aligning.automatic_radius(64, Multireference()) == 28
-    assert aligning.automatic_radius(65, ReferenceFree()) == 28
-
-
-def test_its_table_moves_images_as_it_is(particles: Path, tmp_path: Path) -> None:
-    """Definition: what reads tables of poses finds each image's pose and class in it, and no scale."""
-    run_alignment(particles, tmp_path / "out", MRA, references=4, threads=2)
-    table = read_pose_table(tmp_path / "out" / "mref_parameters.txt")
-    found = read_finished(tmp_path / "out")
-    assert table.label is not None
-    assert np.array_equal(table.label + 1, found.class_of)
-    assert (table.scale == 1).all()
-    np.testing.assert_allclose(table.poses.shift_px, found.poses.shift_px, atol=1e-5)  # six decimals, twice
+def test_an_automatic_radius_is_estimated_and_leaves_room_for_shifts(particles: Path, tmp_path: Path) -> None:
+    """Definition: that of a classification where it fits, less where shifts would leave the box."""
+    assert aligning.largest_radius(64, Multireference(xr="0")) == 30
+    assert aligning.largest_radius(64, Multireference()) == 28
+    assert aligning.largest_radius(65, ReferenceFree()) == 28
+    found = read_particles(particles)
+    estimate = estimated_radius(found, np.arange(100), 2)
+    for xr, name in (("1", "near"), ("8", "far")):
+        outcome = run_alignment(particles, tmp_path / name, ReferenceFree(xr=xr, maxit=1), threads=2)
+        assert outcome.record["settings"]["radius"] == min(estimate, 15 - int(xr))
+        assert "estimated" in outcome.record["automatic"]["radius"]

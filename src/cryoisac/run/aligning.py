@@ -21,6 +21,7 @@ from cryoisac.run.checks import check_images
 from cryoisac.run.directory import RunDirectory, fingerprint
 from cryoisac.run.given_files import function_file, load_function, read_mask, read_references
 from cryoisac.run.opening import Scan, device_line, on_devices, scanned
+from cryoisac.run.plan import estimated_radius
 from cryoisac.run.progress import Progress
 from cryoisac.run.room import check_room, size, span
 
@@ -138,14 +139,16 @@ def plan_alignment(
     particles = read_particles(path)
     check_images(particles, ctf=settings.ctf)
     box = particles.box_px[0]
-    radius = settings.radius or automatic_radius(box, settings)
-    check_radius(box, radius, settings)
-    mask = read_mask(settings.mask, radius, box)
+    if settings.radius is not None:
+        check_radius(box, settings.radius, settings)
     k = len(read_references(references, box)) if isinstance(references, Path) else references or 1
     before = directory.read_record()
     scan = scanned(directory, particles, settings.on_bad_image, threads=threads, progress=progress)
     usable = np.setdiff1d(np.arange(len(particles)), scan.bad)
     check_numbers(particles, len(usable), k)
+    radius = settings.radius or min(estimated_radius(particles, usable, threads), largest_radius(box, settings))
+    check_radius(box, radius, settings)
+    mask = read_mask(settings.mask, radius, box)
     definite, automatic = _made_definite(settings, radius, len(usable), k, drawn=isinstance(references, int))
     load_function(settings.function)
     run = AlignmentRun(
@@ -179,7 +182,7 @@ def _made_definite(
         settings = replace(settings, search="exact")  # the grid of the fast search turns with the angle
         automatic["search"] = "ranges along x and y differ"
     if settings.radius is None:
-        automatic["radius"] = f"what leaves room for shifts of {largest_shift(settings):g} px"
+        automatic["radius"] = f"estimated from the images, with room for shifts of {largest_shift(settings):g} px"
     if isinstance(settings, Multireference) and settings.equal_first is None:
         alone = settings.sizes == "free" and settings.random_method == "none" and drawn
         settings = replace(settings, equal_first=min(EQUAL_FIRST, settings.iterations // 2) if alone else 0)
@@ -195,7 +198,7 @@ def largest_shift(settings: Alignment) -> float:
     return max(max(x, y) for x, y, _ in settings.ranges())
 
 
-def automatic_radius(box_px: int, settings: Alignment) -> int:
+def largest_radius(box_px: int, settings: Alignment) -> int:
     """Return the largest radius of the outermost ring that leaves room for the shifts."""
     return min(box_px // 2 - 2, (box_px - 1) // 2 - math.ceil(largest_shift(settings)))
 

@@ -95,7 +95,7 @@ def make_plan(particles: Particles, usable: Indices, settings: Isac, *, threads:
         smallest, automatic["minimum_grp_size"] = _smallest(settings.method, given)
     radius = settings.radius
     if radius is None:
-        radius = _estimated_radius(particles, usable, threads)
+        radius = estimated_radius(particles, usable, threads)
         automatic["radius"] = f"estimated from {min(n, RADIUS_SAMPLE)} images"
     geometry = Geometry(
         box_px=box, radius_px=radius, target_radius_px=settings.target_radius, target_box_px=settings.box_px
@@ -142,7 +142,8 @@ def _largest_shift(geometry: Geometry) -> tuple[float, str]:
     return int(10 * room) / 10, "what the images have room for"
 
 
-def _estimated_radius(particles: Particles, usable: Indices, threads: int) -> int:
+def estimated_radius(particles: Particles, usable: Indices, threads: int) -> int:
+    """Return the particle radius, in pixels, as a sample of the usable images suggests it; at least 1."""
     box = particles.box_px[0]
     sample = usable[:: max(1, len(usable) // RADIUS_SAMPLE)][:RADIUS_SAMPLE]
     strength = [part for _, part in over(blocks(sample, box), lambda rows: strengths(particles.read(rows)), threads)]
