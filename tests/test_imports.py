@@ -1,5 +1,6 @@
 """Importing does nothing, and the command line starts without waiting for numerics."""
 
+import ast
 import json
 import os
 import subprocess
@@ -89,3 +90,17 @@ def test_help_of_every_command_needs_no_plots(command: str, tmp_path: Path) -> N
     seen = fresh(HELP, [command, "--help"], tmp_path)
     assert seen["status"] == 0
     assert not heavy(seen["loaded"]) & {"matplotlib", "torch"}
+
+
+def test_only_the_engines_for_gpus_import_torch() -> None:
+    """Definition: the base install needs no PyTorch, so nothing else may name it; and those are imported when asked."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        inside = path.parent.name == "gpu"
+        for node in ast.walk(tree):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert inside or not any(name.split(".")[0] == "torch" for name in names), path
+        if not inside:
+            top = [n.module or "" for n in tree.body if isinstance(n, ast.ImportFrom)]
+            assert not any(name.startswith("cryoisac.engine.gpu") for name in top), path
