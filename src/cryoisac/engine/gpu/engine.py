@@ -22,7 +22,7 @@ from cryoisac.engine.contract import (
     trial_counts,
 )
 from cryoisac.engine.gpu.layout import Folded, Layout
-from cryoisac.engine.gpu.memory import Place, computing
+from cryoisac.engine.gpu.memory import Place, computing, wide
 from cryoisac.engine.gpu.sampling import Sampler, warped
 from cryoisac.engine.gpu.search import Searcher
 from cryoisac.engine.gpu.store import Store
@@ -107,7 +107,8 @@ class TorchEngine:
 
         def moved(rows: Indices, following: Indices) -> torch.Tensor:
             own = self._store.take(images[rows])[:, :-1].view(-1, side, side)
-            result = warped(own, torch.from_numpy(placements[rows]).to(self._place.device)).flatten(1)
+            placed = torch.from_numpy(placements[rows]).to(wide(self._place.device)).to(self._place.device)
+            result = warped(own, placed).flatten(1)
             self._store.expect(images[following])
             return result
 

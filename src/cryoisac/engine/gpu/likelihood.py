@@ -101,7 +101,7 @@ class TorchLikelihoodEngine:
             weighted = torch.from_numpy(references[which, : layout.samples].astype(np.float32)).to(device)
             weighted = (weighted * layout.area)[torch.from_numpy(own).to(device)]
             spectra = self._store.take(images[rows])
-            start = torch.from_numpy(placed[rows]).to(device, turner.type)
+            start = torch.from_numpy(placed[rows]).to(turner.type).to(device)
             found, top = turner.climbed(spectra, weighted, start, NEWTON_STEPS)
             self._store.expect(images[order[following]])
             placed[rows], value[rows] = found.cpu().numpy(), top.cpu().numpy()
@@ -124,7 +124,9 @@ class TorchLikelihoodEngine:
         turner = Turner(layout, self._images.box_px, device)
 
         def moved(rows: Indices, following: Indices) -> torch.Tensor:
-            laid = turner.laid(self._store.take(images[rows]), torch.from_numpy(placed[rows]).to(device, turner.type))
+            laid = turner.laid(
+                self._store.take(images[rows]), torch.from_numpy(placed[rows]).to(turner.type).to(device)
+            )
             self._store.expect(images[following])
             return laid
 

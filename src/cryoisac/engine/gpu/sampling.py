@@ -86,7 +86,7 @@ def warped(images: torch.Tensor, placements: torch.Tensor) -> torch.Tensor:
     ----------
     images : Tensor, shape (n, h, h)
         Images.
-    placements : Tensor, shape (n, 5)
+    placements : Tensor, shape (n, 5), of the widest type
         Cosine and sine of the angle, x, y and mirror of each pose.
 
     Returns
@@ -99,7 +99,7 @@ def warped(images: torch.Tensor, placements: torch.Tensor) -> torch.Tensor:
     line = torch.arange(side, device=images.device)
     flipped = (2 * half - line) % side
     column = torch.where(placements[:, 4:5] != 0, flipped, line)  # of each output pixel before the mirror
-    c, s, tx, ty, _ = placements.to(wide(images.device)).T[:, :, None, None]
+    c, s, tx, ty, _ = placements.T[:, :, None, None]
     x = (column - half)[:, None, :] - tx
     y = (line - half)[None, :, None] - ty
     u, v = x * c - y * s + half, x * s + y * c + half
