@@ -28,7 +28,7 @@ from cryoisac.engine.native import default_threads
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ("tests/engine/test_gpu.py", "tests/engine/test_contract.py", "tests/engine/test_likelihood.py")
 REFERENCES, RANGES_px = (10, 50, 200), (1, 2, 3, 4, 6)
-BATCHES_MB = (64, 256, 1024, 4096)
+BATCHES_MB = (256, 1024, 4096, 16384)
 CPU_SECONDS = 4.0  # that the compiled engine is given for each question
 
 
@@ -152,7 +152,7 @@ def tests(run: Check) -> None:
 def accuracy(run: Check) -> None:
     """Compare answers with those of the compiled engine and of the definition, with and without tf32."""
     table = {}
-    pixels, ring_rows = Pixels.made(run.size(2000, 24), 20), RingRows.made(run.size(100, 8), 6)
+    pixels, ring_rows = Pixels.made(run.size(2000, 6), run.size(20, 2)), RingRows.made(run.size(100, 4), run.size(6, 2))
     others = (pixels, pixels.engine(PROCESSOR)), (ring_rows, LikelihoodReferenceEngine(ring_rows.images))
     for name, (question, other) in zip(("pixels", "rings"), others, strict=True):
         for tf32 in (False, True):
@@ -165,7 +165,7 @@ def accuracy(run: Check) -> None:
 
 def searches(run: Check) -> None:
     """Time multireference passes: 90 px, rings to 36 px, shifts within 3 px, both modes, beside the compiled engine."""
-    question = Pixels.made(run.size(100_000, 40), max(REFERENCES))
+    question = Pixels.made(run.size(100_000, 8), run.size(max(REFERENCES), 10))
     for mode in ("exact", "fast"):
         mine, other = question.engine(run.devices, mode=mode), question.engine(PROCESSOR, mode=mode)
         for k in REFERENCES[: 1 if run.quick else None]:
@@ -221,9 +221,9 @@ def _rates(run: Check, name: str, rate: float, beside: float) -> None:
 
 def rings(run: Check) -> None:
     """Time the likelihood engine: gains, poses, refined poses, sums."""
-    question = RingRows.made(run.size(50_000, 60), 50)
+    question = RingRows.made(run.size(50_000, 20), run.size(50, 5))
     mine, other = question.engine(run.devices), question.engine(PROCESSOR)
-    n, few = question.rows, run.size(2000, 16)
+    n, few = question.rows, run.size(2000, 8)
     sizes = ((mine, n), (other, few))
     for last in (18, 37)[: 1 if run.quick else None]:
         taken, beside = (seconds(run, partial(question.score, e, last, m), 1) for e, m in sizes)

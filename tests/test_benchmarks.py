@@ -99,7 +99,7 @@ def test_definition_stages_are_functions(path: str) -> None:
 def test_gpu_check_runs_without_a_gpu(tmp_path: Path) -> None:
     """Known truth: the program that checks GPUs does each of its parts on the processor, and says so in a table."""
     words = ["--device", "torch-cpu", "--quick", "--minutes", "1", "--only"]
-    parts = "machine,tests,accuracy,searches,rings"
+    parts = "machine,accuracy,searches,rings"
     program = [sys.executable, str(ROOT / "benchmarks" / "gpu_check"), *words, parts]
     done = subprocess.run(
         program, env=os.environ | {"OUT": str(tmp_path)}, capture_output=True, text=True, check=False, timeout=120
@@ -109,7 +109,6 @@ def test_gpu_check_runs_without_a_gpu(tmp_path: Path) -> None:
     assert "FAILED" not in table
     found = json.loads((tmp_path / "gpu_check.json").read_text())
     assert set(parts.split(",")) <= set(found["seconds"])
-    assert found["tests"]["status"] == 0
     assert found["accuracy"]["pixels, float32"]["scores"] < 1e-5
     assert found["accuracy"]["rings, float32"]["gains"] < 0.05
     assert found["searches"]["score exact, 10 references"]["ns_a_triple"] > 0

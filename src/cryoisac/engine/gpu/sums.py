@@ -48,7 +48,8 @@ def class_sums(
         values = moved(order[bounds[0] : bounds[-1]], coming)
         lengths = torch.from_numpy(np.diff(bounds)).to(place.device)
         added = torch.segment_reduce(values, "sum", lengths=lengths, axis=0)
-        np.add.at(sums, classes[part], added.cpu().numpy())
+        for own, piece in zip(classes[part], added.cpu().numpy(), strict=True):
+            sums[own] += piece
 
     in_batches(len(classes), TOGETHER * row_bytes, add, place)
     return sums
