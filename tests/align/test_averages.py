@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cryoisac.align.averages import Halving, Imaging, class_averages, squared_ctf_sums, turned
+from cryoisac.align.averages import Halving, Imaging, class_averages, softened, squared_ctf_sums, turned
 from cryoisac.engine.reference import ReferenceEngine
 from cryoisac.model.ctf import CtfParameters
 from cryoisac.model.poses import Poses, rotate
@@ -47,6 +47,30 @@ def test_averages_and_halves_by_definition() -> None:
         expected = ring_correlation(even, odd, mask=mask).correlation
         np.testing.assert_allclose(found.frc.correlation[c][1:], expected[1:], atol=1e-5)  # float32 halves
         assert found.sizes[c] == mine.sum()
+
+
+def test_a_soft_edge_tells_halves_apart_that_a_hard_one_makes_alike() -> None:
+    """Known truth: halves of bright ground and noise of their own agree at low frequencies only."""
+    rng = np.random.default_rng(6)
+    y, x = np.mgrid[:64, :64] - 32
+    ground = 20 * np.exp(-(x**2 + y**2) / 800)
+    images = (ground + rng.normal(0, 1, (40, 64, 64))).astype(np.float32)
+    one, mask = np.zeros(40, dtype=np.int64), circle(20, 64)
+    curves = {}
+    for edge in (0.0, 5.0):
+        how = Halving(number=np.arange(40), mask=mask, edge_px=edge)
+        curves[edge] = class_averages(ReferenceEngine(images), one, Poses.identity(40), 1, how).frc.correlation[0]
+    assert np.median(curves[0.0][16:]) > 0.5
+    assert np.median(np.abs(curves[5.0][16:])) < 0.3
+    assert curves[5.0][1:4].min() > 0.95
+
+
+def test_a_softened_mask_by_definition() -> None:
+    """Definition: 1 inside, half a cosine over the width, then 0."""
+    weight = softened(circle(8, 40), 4.0)
+    assert (weight[circle(8, 40)] == 1).all()
+    assert weight[20, 20 + 8 + 2] == pytest.approx(0.5)
+    assert not weight[:, 20 + 8 + 4 :].any()
 
 
 def test_an_empty_class_has_a_zero_average() -> None:

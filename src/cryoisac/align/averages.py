@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
+import scipy.ndimage
 
 from cryoisac.engine.contract import Engine, Images, Indices
 from cryoisac.model.ctf import CtfParameters
 from cryoisac.model.poses import Poses
 from cryoisac.ops.ctf import ctf_2d
-from cryoisac.ops.masks import Mask
+from cryoisac.ops.masks import Mask, normalise_inside
 from cryoisac.ops.spectra import RingCorrelation, ring_correlation
 
 Float = npt.NDArray[np.float64]
@@ -70,11 +71,23 @@ class Halving:
         Where halves are compared.
     imaging : Imaging or None
         CTFs by which averages are corrected, where images were multiplied by them.
+    edge_px : float
+        Width of a cosine edge around the mask where halves are compared; 0 for none, as in the original, where what
+        both halves show at the mask's edge makes them agree at all frequencies.
     """
 
     number: Indices
     mask: Mask
     imaging: Imaging | None = None
+    edge_px: float = 0.0
+
+    def correlated(self, even: Images, odd: Images) -> RingCorrelation:
+        """Return the Fourier ring correlation of halves, shape (k, h, w) each."""
+        if self.edge_px <= 0:
+            return ring_correlation(even, odd, mask=self.mask)
+        weight = softened(self.mask, self.edge_px)
+        a, b = (normalise_inside(half, self.mask, mean_only=True) * weight for half in (even, odd))
+        return ring_correlation(a, b)
 
 
 def class_averages(
@@ -119,8 +132,15 @@ def class_averages(
         halves = _divided(sums, squares + np.maximum(least / 2, LEAST_CTF2))
         images = _divided(sums.sum(axis=1), squares.sum(axis=1) + np.maximum(least, LEAST_CTF2))
     even, odd = halves[:, 0].astype(np.float32), halves[:, 1].astype(np.float32)
-    frc = ring_correlation(even, odd, mask=how.mask)
+    frc = how.correlated(even, odd)
     return Averages(images=images.astype(np.float32), frc=frc, sizes=count.sum(axis=1))
+
+
+def softened(mask: Mask, width_px: float) -> Images:
+    """Return 1 inside a mask, and a cosine of the distance from it down to 0 outside, shape (h, w), float32."""
+    distance = scipy.ndimage.distance_transform_edt(~mask)
+    weight: Images = (0.5 + 0.5 * np.cos(np.pi * np.minimum(distance / width_px, 1.0))).astype(np.float32)
+    return weight
 
 
 def squared_ctf_sums(imaging: Imaging, labels: Indices, poses: Poses, k: int, box_px: int) -> Float:

@@ -23,6 +23,8 @@ from cryoisac.run.aligning import AlignmentRun
 from cryoisac.run.given_files import load_function, read_references
 from cryoisac.run.working_stack import blocks, over
 
+EDGE_px = 5.0  # around the mask, where halves are compared
+
 
 def prepared_images(run: AlignmentRun) -> Images:
     """Return the images that can be used, as they are compared, (n, h, w): normalised, and multiplied by their CTF.
@@ -58,7 +60,7 @@ def halving(run: AlignmentRun) -> Halving:
     imaging = None
     if run.settings.ctf and ctf is not None and sizes is not None:
         imaging = Imaging(ctf=ctf[run.usable], pixel_size_A=sizes[run.usable], snr=run.settings.snr)
-    return Halving(number=run.usable, mask=run.mask, imaging=imaging)
+    return Halving(number=run.usable, mask=run.mask, imaging=imaging, edge_px=EDGE_px)
 
 
 def updating(run: AlignmentRun) -> Updating:
