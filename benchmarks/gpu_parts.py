@@ -7,6 +7,7 @@ original counts: one image, reference, shift and mirror.
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from cryoisac.engine.likelihood_reference import LikelihoodReferenceEngine
 from cryoisac.engine.native import default_threads
 
 ROOT = Path(__file__).resolve().parents[1]
+RUNS = ROOT / "build" / "gpu_check_runs"
 TESTS = ("tests/engine/test_gpu.py", "tests/engine/test_contract.py", "tests/engine/test_likelihood.py")
 REFERENCES, RANGES_px = (10, 50, 200), (1, 2, 3, 4, 6)
 BATCHES_MB = (256, 1024, 4096, 16384)
@@ -280,6 +282,7 @@ def kernels(run: Check) -> None:
 
 def whole_runs(run: Check) -> None:
     """Time whole runs of both methods on the device and on the processor."""
+    shutil.rmtree(RUNS, ignore_errors=True)
     for size in (2000, 10_000) if not run.quick else (60,):
         for method in ("likelihood", "isac2"):
             for name in ("cpu", run.devices.names[0] if run.device.type != "cpu" else "torch-cpu"):
@@ -292,13 +295,12 @@ def whole_runs(run: Check) -> None:
 
 def _whole_run(run: Check, size: int, method: str, device: str) -> str:
     """Return how long a run took, and what it said last."""
-    folder = run.path.parent / "gpu_check_runs"
-    cli, particles = [sys.executable, "-m", "cryoisac"], folder / f"particles{size}"
+    cli, particles = [sys.executable, "-m", "cryoisac"], RUNS / f"particles{size}"
     views = max(3, size // 100)
     if not particles.exists():
         words = ["--views", views, "--per-view", size // views, "--box", 40 if run.quick else 90, "--pixel-size", 5]
         subprocess.run([*cli, "simulate", particles, *map(str, words), "--snr", "0.5"], check=True, capture_output=True)
-    out = folder / f"{method}{size}{device.replace(':', '')}"
+    out = RUNS / f"{method}{size}{device.replace(':', '')}"
     words = ["--method", method, "--device", device, "--img-per-grp", size // views]
     words += ["--target-radius", 10, "--target-nx", 28] if run.quick else []
     start = time.monotonic()
