@@ -19,7 +19,7 @@ from cryoisac.cli.sphire import CPU, GPU, Program, command_of, settings_from, se
 from cryoisac.cluster.generation import Bench, play_round, search_of, start_generation
 from cryoisac.comm import Serial
 from cryoisac.engine.contract import Search
-from cryoisac.engine.devices import Devices
+from cryoisac.engine.devices import USUAL, Devices
 from cryoisac.engine.native import NativeEngine
 from cryoisac.io.mrc import MrcStack
 from cryoisac.io.mrc_write import write_mrc_stack
@@ -376,14 +376,14 @@ def test_gpus_are_said_to_be_missing(particles: Path, base: Path, tmp_path: Path
 
 @pytest.mark.parametrize("words", [["--gpu_devices="], [], ["--gpu_devices", "3"], ["--gpu_memory_use=1"]])
 def test_gpus_reach_the_run(words: list[str], asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Definition: numbers and share of memory, on a machine that has GPUs; the first where there are no numbers."""
+    """Definition: numbers and share of memory, on a machine that has GPUs; the usual device without numbers."""
 
     def choose(text: str, share: float) -> Devices:
-        return Devices(names=("cuda:0" if text == "auto" else text,), memory_share=share)
+        return Devices(names=(text,), memory_share=share)
 
     monkeypatch.setattr("cryoisac.engine.devices.choose_devices", choose)
     assert called("s", "o", "--radius=29", *words) == 0
-    assert asked["devices"].names == (("cuda:3",) if "3" in words else ("cuda:0",))
+    assert asked["devices"].names == (("cuda:3",) if "3" in words else (USUAL,))
     assert asked["devices"].memory_share == (1.0 if "--gpu_memory_use=1" in words else 0.9)
     assert asked["without"] == ""
 

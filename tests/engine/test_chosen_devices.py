@@ -61,7 +61,7 @@ def gpus(monkeypatch):
 def test_without_pytorch(monkeypatch):
     """Known truth: auto takes the processor and says why; what is named is refused with what to install."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    found = choose_devices()
+    found = choose_devices("auto")
     assert (found.names, "not installed" in found.reason) == ((), True)
     for name in ("cuda", "cuda:0,1", "mps", "torch-cpu"):
         with pytest.raises(DeviceError, match=r"needs PyTorch, which is not installed: pip install 'cryoisac\[gpu\]'"):
@@ -101,7 +101,7 @@ class TestWithPyTorch:
         assert choose_devices("cuda").names == ("cuda:0", "cuda:1", "cuda:2")
         found = choose_devices("cuda:2,0", 0.5)
         assert (found.names, found.titles, found.memory_share) == (("cuda:2", "cuda:0"), ("Fake 2", "Fake 0"), 0.5)
-        found = choose_devices()
+        found = choose_devices("auto")
         assert (found.names, found.reason) == (("cuda:0",), "the first GPU")
 
     @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ class TestWithPyTorch:
 
     def test_auto_says_why_it_takes_the_processor(self, gpus):
         gpus(warning="The NVIDIA driver on your system is too old (found version 9000)")
-        found = choose_devices()
+        found = choose_devices("auto")
         assert found.names == ()
         assert "too old" in found.reason
 

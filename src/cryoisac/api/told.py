@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from cryoisac.engine.devices import AUTO, MEMORY_SHARE, choose_devices
+from cryoisac.engine.devices import MEMORY_SHARE, USUAL, choose_devices
 from cryoisac.errors import Cancelled, SettingError
 from cryoisac.run.call import Call
 from cryoisac.settings import Settings, describe
@@ -72,7 +72,7 @@ def called(given: dict[str, Any]) -> tuple[dict[str, Any], Call]:
         If a device cannot be used.
     """
     rest = {name: value for name, value in given.items() if name not in ("device", "gpu_memory_use")}
-    devices = choose_devices(str(given.get("device", AUTO)), float(given.get("gpu_memory_use", MEMORY_SHARE)))
+    devices = choose_devices(str(given.get("device", USUAL)), float(given.get("gpu_memory_use", MEMORY_SHARE)))
     return rest, Call(devices=devices)
 
 

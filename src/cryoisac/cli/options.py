@@ -54,12 +54,12 @@ def device_options(command: Command) -> Command:
     """Give a click command the options ``device`` and ``gpu_memory_use``, for ``engine.devices.choose_devices``."""
     share = ("--gpu-memory-use", "--gpu_memory_use")
     command = click.option(*share, cls=SettingOption, type=float, metavar="X", default=0.9, help=SHARE)(command)
-    return click.option("--device", cls=SettingOption, metavar="NAME", default="auto", help=DEVICE)(command)
+    return click.option("--device", cls=SettingOption, metavar="NAME", default="cpu", help=DEVICE)(command)
 
 
 DEVICE = (
     "What computes: cpu, cuda for all GPUs, or some as cuda:0,1; auto takes the first GPU where PyTorch has one, else "
-    "the processor.  [default: auto]"
+    "the processor.  [default: cpu]"
 )
 SHARE = "Share of the free memory of the GPUs to use.  [more than 0, at most 1; default: 0.9]"
 

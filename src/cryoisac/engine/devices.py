@@ -11,6 +11,7 @@ from cryoisac.engine.native import NativeEngine
 from cryoisac.errors import DeviceError, SettingError
 
 AUTO, PROCESSOR_NAME, TRIAL = "auto", "cpu", "torch-cpu"
+USUAL = PROCESSOR_NAME  # as long as the engine for GPUs was never measured on one
 MEMORY_SHARE = 0.9
 SPELLING = re.compile(r"(?P<kind>[a-z]+)(?::(?P<numbers>\d+(?:,\d+)*))?")
 INSTALL = "pip install 'cryoisac[gpu]'"
@@ -65,7 +66,7 @@ class Devices:
 PROCESSOR = Devices()
 
 
-def choose_devices(text: str = AUTO, memory_share: float = MEMORY_SHARE) -> Devices:
+def choose_devices(text: str = USUAL, memory_share: float = MEMORY_SHARE) -> Devices:
     """Return the devices that a user asks for.
 
     Parameters
@@ -113,7 +114,7 @@ def numbered_devices(numbers: tuple[int, ...], memory_share: float = MEMORY_SHAR
     Parameters
     ----------
     numbers : tuple of int
-        Their numbers; without any the choice is automatic.
+        Their numbers; without any it is the usual device.
     memory_share : float
         Share of their free memory that may be taken.
 
@@ -129,9 +130,11 @@ def numbered_devices(numbers: tuple[int, ...], memory_share: float = MEMORY_SHAR
     DeviceError
         If the machine has GPUs, but not these.
     """
+    if not numbers:
+        return choose_devices(USUAL, memory_share), ""
     found = choose_devices(AUTO, memory_share)
-    if not numbers or not found.names:
-        return found, found.reason if numbers else ""
+    if not found.names:
+        return PROCESSOR, found.reason
     return choose_devices(f"cuda:{','.join(map(str, numbers))}", memory_share), ""
 
 
