@@ -33,7 +33,7 @@ from cryoisac.run import ring_stack
 from cryoisac.scoring.files import read_classification, read_truth
 from cryoisac.scoring.scores import score
 from cryoisac.settings import Isac
-from cryoisac.workflow import run_isac
+from cryoisac.workflow.isac import run_isac
 
 BEGIN, END = "<!-- made by benchmarks/bench_ablation.py --table: begin -->", "<!-- ablation: end -->"
 

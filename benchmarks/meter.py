@@ -20,7 +20,7 @@ from typing import Any
 STAGES = {
     "cryoisac.run.opening.unusable": "scan",
     "cryoisac.run.opening.make_plan": "plan",
-    "cryoisac.workflow.say_plan": "plan",
+    "cryoisac.workflow.isac.say_plan": "plan",
     "cryoisac.run.pipeline.write_shrunk": "shrink",
     "cryoisac.run.pipeline.play_prealignment": "pre-alignment",
     "cryoisac.run.pipeline.write_working": "working stack",
@@ -46,9 +46,9 @@ STAGES = {
     "cryoisac.cluster.likelihood.with_final_poses": "verdict: final poses",
     "cryoisac.cluster.finishing.result": "averages",
     "cryoisac.run.pipeline.checkpoint.save": "checkpoints",
-    "cryoisac.workflow.order_classes": "products: ordering",
-    "cryoisac.workflow.publish": "products: writing",
-    "cryoisac.workflow.write_report": "products: report",
+    "cryoisac.workflow.isac.order_classes": "products: ordering",
+    "cryoisac.workflow.isac.publish": "products: writing",
+    "cryoisac.workflow.isac.write_report": "products: report",
 }
 LIKELIHOOD = "cryoisac.engine.likelihood_native.NativeLikelihoodEngine"
 CLUSTER = "cryoisac.cluster"

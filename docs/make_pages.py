@@ -4,20 +4,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryoisac import conventions
-from cryoisac.alignment_settings import Multireference, ReferenceFree
-from cryoisac.averaging_settings import Averaging
-from cryoisac.explore.settings import Explore
-from cryoisac.settings import Described, Isac, Order, Setting, Settings, Simulation, Substack, describe
-from cryoisac.transform_settings import Transform
+from cryoisac.settings import (
+    Averaging,
+    Described,
+    Explore,
+    Isac,
+    Multireference,
+    Order,
+    ReferenceFree,
+    Setting,
+    Settings,
+    Simulation,
+    Substack,
+    Transform,
+    describe,
+)
 
 NOT_IN_ORIGINAL = ("method", "max_shift", "starts", "sizes", "search", "parity", "on_bad_image")
 
 SETTINGS = """# Settings
 
 Every option of `cryoisac isac`, `cryoisac mra`, `cryoisac rfa`, `cryoisac substack`, `cryoisac average`,
-`cryoisac order`, `cryoisac explore` and `cryoisac simulate`. This page is made from `settings.py`,
-`alignment_settings.py`, `averaging_settings.py` and `explore/settings.py` in `src/cryoisac`, where each setting is
-declared once; do not edit it by hand.
+`cryoisac order`, `cryoisac explore` and `cryoisac simulate`. This page is made from `src/cryoisac/settings`, where each
+setting is declared once; do not edit it by hand.
 
 A flag may be written with hyphens or underscores (`--img-per-grp`, `--img_per_grp`), and in lower case
 (`--FL`, `--fl`). A *working pixel* is a pixel of the working images, to which the particles are shrunk:

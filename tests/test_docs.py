@@ -9,15 +9,22 @@ from pathlib import Path
 import click
 import pytest
 
-from cryoisac.alignment_settings import Multireference, ReferenceFree
-from cryoisac.averaging_settings import Averaging
 from cryoisac.cli import sphire
 from cryoisac.cli.main import COMMANDS, group
 from cryoisac.cli.options import from_options
-from cryoisac.explore.settings import Explore
 from cryoisac.model.ledger import REASONS
-from cryoisac.settings import Isac, Order, Settings, Simulation, Substack
-from cryoisac.transform_settings import Transform
+from cryoisac.settings import (
+    Averaging,
+    Explore,
+    Isac,
+    Multireference,
+    Order,
+    ReferenceFree,
+    Settings,
+    Simulation,
+    Substack,
+    Transform,
+)
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

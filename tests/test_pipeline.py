@@ -5,15 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryoisac.averaging import run_average
-from cryoisac.averaging_settings import Averaging
 from cryoisac.io.star import read_star
 from cryoisac.products.substack import make_substack
 from cryoisac.scoring.alignment import alignment_errors
 from cryoisac.scoring.files import read_classification, read_truth
-from cryoisac.settings import Isac, Simulation, Substack
+from cryoisac.settings import Averaging, Isac, Simulation, Substack
 from cryoisac.simulation.files import simulate
-from cryoisac.workflow import run_isac
+from cryoisac.workflow.averaging import run_average
+from cryoisac.workflow.isac import run_isac
 
 RADIUS = 12
 METHODS = {"likelihood": {"max_shift": 1.0, "starts": 2}, "isac2": {"maxit": 12, "init_iter": 2}}

@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
-from cryoisac.alignment_settings import Multireference, ReferenceFree
-from cryoisac.averaging_settings import Averaging
 from cryoisac.errors import SettingError
-from cryoisac.explore.settings import Explore
 from cryoisac.settings import (
-    ISAC2_ONLY,
-    LIKELIHOOD_ONLY,
+    Averaging,
     Described,
+    Explore,
     Isac,
+    Multireference,
+    ReferenceFree,
     Settings,
     Simulation,
     Substack,
     check,
     describe,
 )
+from cryoisac.settings.isac import ISAC2_ONLY, LIKELIHOOD_ONLY
 
 CLASSES: tuple[type[Settings], ...] = (Isac, Simulation, Substack, Explore, Multireference, ReferenceFree, Averaging)
 ALL = [pytest.param(c, d, id=f"{c.__name__}.{d.name}") for c in CLASSES for d in describe(c)]

@@ -6,12 +6,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cryoisac.alignment_settings import Alignment, Multireference, ReferenceFree
 from cryoisac.cli import main as cli
 from cryoisac.cli.mra import chosen
 from cryoisac.cli.options import from_options, settings_options
 from cryoisac.errors import SettingError
-from cryoisac.settings import Settings, Simulation
+from cryoisac.settings import Alignment, Multireference, ReferenceFree, Settings, Simulation
 from cryoisac.simulation.files import simulate
 
 

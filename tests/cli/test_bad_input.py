@@ -677,7 +677,7 @@ def unfinished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("unfinished")
     particles = str(simulated(folder))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cryoisac.workflow.publish", stopped)
+        patch.setattr("cryoisac.workflow.isac.publish", stopped)
         patch.setattr("cryoisac.cluster.finishing.result", stopped)
         for method, options in QUICK.items():
             with pytest.raises(Stop):

@@ -6,8 +6,8 @@ from typing import Any
 import click
 import pytest
 
-from cryoisac.averaging_settings import Averaging
 from cryoisac.cli import sp_compute_isac_avg as program
+from cryoisac.settings import Averaging
 
 NEEDED = ["--stack=particles.star", "--isac_dir=isac"]
 

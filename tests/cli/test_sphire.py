@@ -394,7 +394,7 @@ def test_gpu_info_tells_what_is_needed(
     """Definition: machine, classes, memory, and the most classes that fit: they do, and one more does not."""
     monkeypatch.chdir(tmp_path)
     free = 272_000_000
-    monkeypatch.setattr("cryoisac.workflow.available_memory_bytes", lambda: free)
+    monkeypatch.setattr("cryoisac.workflow.isac.available_memory_bytes", lambda: free)
     assert called(particles, "--gpu_info", *QUICK) == 0
     rows = dict(re.findall(r"^(\w+) {2,}(.*)$", capsys.readouterr().out, re.MULTILINE))
     assert {"instructions", "threads", "memory", "particles", "classes", "needed", "limit"} <= set(rows)
@@ -402,12 +402,12 @@ def test_gpu_info_tells_what_is_needed(
     assert list(tmp_path.iterdir()) == []
     most = int(rows["limit"].split()[0].replace(",", ""))
     assert 0 < most < 50
-    from cryoisac.workflow import needs
+    from cryoisac.workflow.isac import needs
 
     plan = needs(particles, replace(given(*QUICK), radius=12)).plan
     taken = [isac2_needs.memory_bytes(100, k, plan.geometry, plan.settings) for k in (most, most + 1)]
     assert taken[0] <= free < taken[1]
-    monkeypatch.setattr("cryoisac.workflow.available_memory_bytes", lambda: 10 * free)
+    monkeypatch.setattr("cryoisac.workflow.isac.available_memory_bytes", lambda: 10 * free)
     assert called(particles, "--gpu_info", *QUICK) == 0
     assert "limit         any number of classes of these particles fit" in capsys.readouterr().out
 
@@ -440,7 +440,7 @@ def test_img_per_grp_gives_the_number_of_classes(base: Path, varied: Path) -> No
 
 def test_automatic_group_sizes_are_those_of_the_gpu_program(particles: Path) -> None:
     """Definition: max(50, images / 200) and 0.6 of it."""
-    from cryoisac.workflow import needs
+    from cryoisac.workflow.isac import needs
 
     settings = needs(particles, given("--radius=12", "--target_radius=12", "--target_nx=36")).plan.settings
     assert (settings.img_per_grp, settings.minimum_grp_size) == (50, 30)

@@ -9,13 +9,12 @@ import click
 import numpy as np
 import pytest
 
-from cryoisac.alignment_settings import Multireference, ReferenceFree
 from cryoisac.cli import sphire_align
 from cryoisac.cli.sphire_align import ALI2D, MREF, Aligner, command_of, settings_from
 from cryoisac.errors import SettingError
 from cryoisac.io.mrc_write import write_mrc_stack
 from cryoisac.io.registry import read_particles
-from cryoisac.settings import Simulation
+from cryoisac.settings import Multireference, ReferenceFree, Simulation
 from cryoisac.simulation.files import simulate
 
 ROOT = Path(__file__).parents[2]

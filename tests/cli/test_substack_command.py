@@ -17,7 +17,7 @@ from cryoisac.io.star import read_star
 from cryoisac.products.classification import read_classification
 from cryoisac.settings import Isac, Simulation
 from cryoisac.simulation.files import simulate
-from cryoisac.workflow import run_isac
+from cryoisac.workflow.isac import run_isac
 
 
 @pytest.fixture(scope="module")

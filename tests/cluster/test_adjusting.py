@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from cryoisac.averaging_settings import Averaging
 from cryoisac.cluster.adjusting import Adjusted, adjusted
 from cryoisac.cluster.halves import ClassAverage, HalfSums, class_average
 from cryoisac.ops.fourier import absolute_frequency
 from cryoisac.ops.masks import circle
 from cryoisac.ops.sharpen import model_power
 from cryoisac.ops.spectra import rotational_power
+from cryoisac.settings import Averaging
 
 BOX, RADIUS, PIXEL_A = 96, 34.0, 1.5
 FREQUENCY = absolute_frequency((BOX, BOX))

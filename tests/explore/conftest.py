@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryoisac.explore.settings import Explore
 from cryoisac.explore.source import read_input
 from cryoisac.explore.study import Study, explore
 from cryoisac.model.ledger import Ledger
 from cryoisac.products.averages import write_averages
 from cryoisac.products.tables import write_original_tables
 from cryoisac.scoring.files import KnownTruth, read_truth
-from cryoisac.settings import Simulation
+from cryoisac.settings import Explore, Simulation
 from cryoisac.simulation.files import simulate
 
 VIEWS, PER_VIEW, RADIUS, RATIO = 3, 50, 20, 1.25

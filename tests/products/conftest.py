@@ -7,7 +7,7 @@ import pytest
 
 from cryoisac.settings import Isac, Simulation
 from cryoisac.simulation.files import simulate
-from cryoisac.workflow import run_isac
+from cryoisac.workflow.isac import run_isac
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from cryoisac.alignment_settings import Multireference, ReferenceFree
-from cryoisac.alignment_workflow import run_alignment
 from cryoisac.report.alignment import write_alignment_report
 from cryoisac.report.curves import curves, spark
-from cryoisac.settings import Simulation
+from cryoisac.settings import Multireference, ReferenceFree, Simulation
 from cryoisac.simulation.files import simulate
+from cryoisac.workflow.alignment import run_alignment
 
 SVG = "{http://www.w3.org/2000/svg}"
 

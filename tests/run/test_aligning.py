@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cryoisac.alignment_settings import Multireference, ReferenceFree
-from cryoisac.alignment_workflow import run_alignment
 from cryoisac.errors import CryoisacError, DataError, RunError, SettingError
 from cryoisac.io.eman_hdf import write_hdf_stack
 from cryoisac.io.mrc_write import write_mrc_stack
@@ -22,6 +20,8 @@ from cryoisac.run import aligned_files, aligning, aligning_steps, room
 from cryoisac.run.plan import estimated_radius
 from cryoisac.scoring.files import read_classification, read_truth
 from cryoisac.scoring.scores import score
+from cryoisac.settings import Multireference, ReferenceFree
+from cryoisac.workflow.alignment import run_alignment
 from tests.run.conftest import contents
 
 MRA = Multireference(radius=12, xr="1", maxit=4, rand_seed=5)

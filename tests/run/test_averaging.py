@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cryoisac.averaging import run_average
-from cryoisac.averaging_settings import Averaging
 from cryoisac.engine.moving import Moving, transform
 from cryoisac.errors import CryoisacError, DataError, RunError, SettingError
 from cryoisac.io.eman_hdf import write_hdf_stack
@@ -25,12 +23,13 @@ from cryoisac.ops.masks import circle
 from cryoisac.ops.resample import resample
 from cryoisac.products.classification import read_classification
 from cryoisac.products.pairs import align_pairs
-from cryoisac.settings import Isac, Simulation
+from cryoisac.settings import Averaging, Isac, Simulation
 from cryoisac.simulation.density import procedural
 from cryoisac.simulation.files import simulate
 from cryoisac.simulation.images import ParticleImages
 from cryoisac.simulation.particles import draw
-from cryoisac.workflow import run_isac
+from cryoisac.workflow.averaging import run_average
+from cryoisac.workflow.isac import run_isac
 from tests.run.conftest import contents
 from tests.test_docs import DOCS, first_cells, numberless
 

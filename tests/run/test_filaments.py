@@ -17,7 +17,7 @@ from cryoisac.run.filaments import Filaments, across, segment_angles_deg
 from cryoisac.run.plan import make_plan
 from cryoisac.settings import Isac, Simulation
 from cryoisac.simulation.files import simulate
-from cryoisac.workflow import run_isac
+from cryoisac.workflow.isac import run_isac
 
 BOX = 48
 SEGMENTS = Simulation(views=2, per_view=20, box=BOX, snr=2.0, max_shift=2.0, filament=True, psi_prior_error=0, seed=3)

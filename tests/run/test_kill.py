@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cryoisac.settings import Isac, describe
-from cryoisac.workflow import run_isac
+from cryoisac.workflow.isac import run_isac
 from tests.run.conftest import METHODS, contents
 
 KILLS = 12

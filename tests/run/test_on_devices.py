@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryoisac.alignment_settings import Multireference
-from cryoisac.alignment_workflow import run_alignment
 from cryoisac.cli import main as cli
 from cryoisac.engine.devices import PROCESSOR, Devices, choose_devices
 from cryoisac.run.call import Call
 from cryoisac.run.opening import on_devices
-from cryoisac.settings import Isac, Simulation
+from cryoisac.settings import Isac, Multireference, Simulation
 from cryoisac.simulation.files import simulate
-from cryoisac.workflow import run_isac
+from cryoisac.workflow.alignment import run_alignment
+from cryoisac.workflow.isac import run_isac
 
 SETTINGS = Isac(img_per_grp=20, target_radius=10, target_nx=28, starts=1, skip_ordering=True)
 ISAC2 = Isac(method="isac2", img_per_grp=20, target_radius=10, target_nx=28, init_iter=2, maxit=8, skip_ordering=True)

@@ -17,7 +17,7 @@ from cryoisac.model.ledger import Ledger
 from cryoisac.model.poses import Poses
 from cryoisac.ops.masks import circle
 from cryoisac.run.original_tree import FINISHED, OriginalTree, forget, members_of
-from cryoisac.workflow import run_isac
+from cryoisac.workflow.isac import run_isac
 from tests.run.conftest import LIKELIHOOD, SETTINGS
 
 LOGS = re.compile(r"(^|/)log|command\.txt")

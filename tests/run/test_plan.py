@@ -14,7 +14,7 @@ from cryoisac.run import likelihood, likelihood_needs, plan
 from cryoisac.run.plan import Plan, make_plan
 from cryoisac.run.working_stack import Geometry
 from cryoisac.settings import Isac
-from cryoisac.workflow import run_isac
+from cryoisac.workflow.isac import run_isac
 from tests.run.conftest import LIKELIHOOD, METHODS, SETTINGS
 
 

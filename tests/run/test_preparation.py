@@ -22,7 +22,7 @@ from cryoisac.run.progress import Silent
 from cryoisac.run.working_stack import Geometry, Preparation, corrected, write_shrunk
 from cryoisac.settings import Isac, Simulation
 from cryoisac.simulation.files import simulate
-from cryoisac.workflow import run_isac
+from cryoisac.workflow.isac import run_isac
 
 GEOMETRY = Geometry(box_px=64, radius_px=24, target_radius_px=12, target_box_px=30)
 SETTINGS = Isac(

@@ -13,7 +13,6 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import cryoisac.io.atomic
-from cryoisac import workflow
 from cryoisac.align import prealignment
 from cryoisac.cluster import isac, likelihood
 from cryoisac.cluster.result import Result
@@ -29,7 +28,8 @@ from cryoisac.products.tables import LEDGER_COLUMNS
 from cryoisac.run import checkpoint, opening
 from cryoisac.run.directory import fingerprint
 from cryoisac.settings import Isac
-from cryoisac.workflow import run_isac
+from cryoisac.workflow.isac import METHODS as PLAYED
+from cryoisac.workflow.isac import run_isac
 from tests.run.conftest import LIKELIHOOD, METHODS, contents
 
 
@@ -210,7 +210,7 @@ def cut_after_the_scan(particles: Path, directory: Path, monkeypatch: pytest.Mon
         raise Cut
 
     with monkeypatch.context() as patch:
-        patch.setitem(workflow.METHODS, settings.method, leave)
+        patch.setitem(PLAYED, settings.method, leave)
         with pytest.raises(Cut):
             run_isac(particles, directory, settings, threads=2)
 

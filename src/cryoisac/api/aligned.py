@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoisac.align import rfa
-from cryoisac.alignment_settings import Multireference, ReferenceFree
-from cryoisac.alignment_workflow import run_alignment
 from cryoisac.api.arrays import Given, as_images, as_particles
 from cryoisac.api.classes import read_averages, run_directory
 from cryoisac.api.told import Callback, called, chosen, progress_of
@@ -22,6 +20,8 @@ from cryoisac.model.poses import Poses
 from cryoisac.run import checkpoint
 from cryoisac.run.directory import RunDirectory
 from cryoisac.run.opening import Scan
+from cryoisac.settings import Multireference, ReferenceFree
+from cryoisac.workflow.alignment import run_alignment
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]

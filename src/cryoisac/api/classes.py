@@ -18,7 +18,7 @@ from cryoisac.model.ctf import CtfParameters
 from cryoisac.model.poses import Poses
 from cryoisac.scoring.files import read_columns
 from cryoisac.settings import Isac
-from cryoisac.workflow import run_isac
+from cryoisac.workflow.isac import run_isac
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]

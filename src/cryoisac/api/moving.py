@@ -9,7 +9,7 @@ from cryoisac.engine.moving import class_sums as sums_of
 from cryoisac.errors import DataError
 from cryoisac.model.poses import pixel_error as error_px
 from cryoisac.ops.spectra import RingCorrelation, ring_correlation
-from cryoisac.transform_settings import Method, Outside
+from cryoisac.settings.transform import Method, Outside
 
 Float = npt.NDArray[np.float64]
 Images = npt.NDArray[np.float32]

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from cryoisac.averaging_settings import Averaging
 from cryoisac.cli.options import SettingOption, from_options, settings_options
+from cryoisac.settings import Averaging
 
 
 @click.command("average")
@@ -53,8 +53,8 @@ def average(run_dir: Path, directory: Path, settings: Averaging, *, stack: Path 
     threads : int or None
         Threads; ``None`` for all cores.
     """
-    from cryoisac.averaging import run_average
     from cryoisac.cli.progress import shown_on
+    from cryoisac.workflow.averaging import run_average
 
     with shown_on(sys.stdout) as progress:
         try:

@@ -25,7 +25,7 @@ def command() -> None:
 
 def show_needs(particles: Path, settings: Isac, threads: int | None, memory_share: float = MEMORY_SHARE) -> None:
     """Show what this machine computes with, what a run needs, and how many classes fit by the original's method."""
-    from cryoisac.workflow import needs
+    from cryoisac.workflow.isac import needs
 
     found = needs(particles, settings, threads=threads)
     s, plan = found.plan.settings, found.plan

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cryoisac.cli.options import SettingOption, from_options, settings_options
-from cryoisac.explore.settings import Explore
+from cryoisac.settings import Explore
 
 
 @click.command("explore")

@@ -89,7 +89,7 @@ def play(
     from cryoisac.cli.progress import shown_on
     from cryoisac.engine.devices import PROCESSOR
     from cryoisac.run.call import Call
-    from cryoisac.workflow import run_isac
+    from cryoisac.workflow.isac import run_isac
 
     command_line = click.get_current_context().meta[COMMAND_LINE]
     call = Call(command=command_line, devices=devices or PROCESSOR, without=without)

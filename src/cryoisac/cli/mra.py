@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cryoisac.alignment_settings import Multireference, ReferenceFree
 from cryoisac.cli.launch import COMMAND_LINE, SoleCommand
 from cryoisac.cli.options import SettingOption, device_options, from_options, settings_options
+from cryoisac.settings import Multireference, ReferenceFree
 
 if TYPE_CHECKING:
     from cryoisac.run.call import Call
@@ -70,15 +70,15 @@ def play(
     Parameters
     ----------
     particles, directory, settings, references, threads
-        As ``alignment_workflow.run_alignment`` takes them.
+        As ``workflow.alignment.run_alignment`` takes them.
     call : Call
         The devices that compute; the command line is added.
     only_tell : bool
         Tell what would be done and what it needs, and do nothing.
     """
-    from cryoisac.alignment_workflow import run_alignment, tell_alignment
     from cryoisac.cli.devices import show_machine
     from cryoisac.cli.progress import shown_on
+    from cryoisac.workflow.alignment import run_alignment, tell_alignment
 
     call = replace(call, command=click.get_current_context().meta[COMMAND_LINE])
     with shown_on(sys.stdout) as progress:

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from cryoisac.alignment_settings import ReferenceFree
 from cryoisac.cli.launch import SoleCommand
 from cryoisac.cli.mra import THREADS, play
 from cryoisac.cli.options import device_options, from_options, settings_options
+from cryoisac.settings import ReferenceFree
 
 
 @click.command("rfa", cls=SoleCommand)

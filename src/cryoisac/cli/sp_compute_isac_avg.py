@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from cryoisac.averaging_settings import Averaging
 from cryoisac.cli import main as cli
 from cryoisac.cli.sphire import DropIn
 from cryoisac.errors import SettingError
+from cryoisac.settings import Averaging
 
 PROGRAM = "sp_compute_isac_avg.py"
 ABSENT = -1.0  # what the original's options say for "not given"

@@ -13,13 +13,12 @@ from typing import Any
 
 import click
 
-from cryoisac.alignment_settings import Multireference, ReferenceFree
 from cryoisac.cli.main import run as run_command
 from cryoisac.cli.mra import THREADS, play
 from cryoisac.cli.options import SettingOption, from_options, option_of
 from cryoisac.cli.sphire import DEVICES, DropIn, spelling
 from cryoisac.errors import SettingError
-from cryoisac.settings import Described, describe
+from cryoisac.settings import Described, Multireference, ReferenceFree, describe
 
 AUTOMATIC = -1
 INFO = "Say what this machine computes with and what the alignment needs, and stop."

@@ -10,7 +10,7 @@ import click
 
 from cryoisac.cli.options import SettingOption, from_options, settings_options
 from cryoisac.products.transformed import Outputs, Transformed, transform_stack
-from cryoisac.transform_settings import Transform
+from cryoisac.settings import Transform
 
 
 @click.command("transform")

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from cryoisac.averaging_settings import Averaging
 from cryoisac.cluster.halves import EDGE_PX, ClassAverage
 from cryoisac.errors import DataError
 from cryoisac.ops import sharpen
@@ -15,6 +14,7 @@ from cryoisac.ops.fourier import Float, Images, absolute_frequency
 from cryoisac.ops.masks import soften
 from cryoisac.ops.resolution import crossing, last_above, of_whole, optimistic_frequency
 from cryoisac.ops.spectra import rotational_power
+from cryoisac.settings import Averaging
 
 FALLOFF = 0.02
 HIGHEST_CUTOFF = 0.45

@@ -12,7 +12,7 @@ from cryoisac.engine.native import chosen_instructions, chosen_threads
 from cryoisac.errors import DataError, SettingError
 from cryoisac.model.poses import Poses
 from cryoisac.ops.fine_grid import fine_grid, window_table
-from cryoisac.transform_settings import METHODS, RULES, Outside
+from cryoisac.settings.transform import METHODS, RULES, Outside
 
 Float = npt.NDArray[np.float64]
 

@@ -14,12 +14,11 @@ from cryoisac.explore.colours import colours
 from cryoisac.explore.figures import centres, class_sizes, scatter, spectrum
 from cryoisac.explore.images import PICTURE_px
 from cryoisac.explore.separation import NEAREST
-from cryoisac.explore.settings import Explore
 from cryoisac.explore.study import Seen, Study
 from cryoisac.report.charts import count, histogram
 from cryoisac.report.markup import percent, section, shown, table
 from cryoisac.report.pictures import data_uri, tiled, to_gray
-from cryoisac.settings import describe
+from cryoisac.settings import Explore, describe
 
 REDUCTIONS = {
     "pca": "principal components",

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoisac.errors import DataError, SettingError
-from cryoisac.explore.settings import Explore
 from cryoisac.explore.truth import read_labels
 from cryoisac.io import star
 from cryoisac.io.content import head
@@ -17,6 +16,7 @@ from cryoisac.model.poses import Poses
 from cryoisac.products.class_tables import classified_particles, read_record, told
 from cryoisac.products.classification import read_classification
 from cryoisac.products.pose_tables import read_pose_table
+from cryoisac.settings import Explore
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]

@@ -12,11 +12,11 @@ from cryoisac.engine.contract import Images
 from cryoisac.explore.embedding import check_installed, embed
 from cryoisac.explore.images import Laid, Lay, geometry_of, lay
 from cryoisac.explore.separation import Purity, alike_by_chance, neighbours_alike, purity
-from cryoisac.explore.settings import Explore
 from cryoisac.explore.source import Input
 from cryoisac.ops.masks import Mask
 from cryoisac.ops.subspace import Subspace, mpca, pca, two_stage
 from cryoisac.run.progress import Progress, Silent
+from cryoisac.settings import Explore
 from cryoisac.streams import stream
 
 Float = npt.NDArray[np.float64]

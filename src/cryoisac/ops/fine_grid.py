@@ -14,9 +14,9 @@ SHARPNESS = 2.3 * TAPS  # for a grid twice as fine
 BEFORE, AFTER = TAPS // 2 - 1, TAPS // 2  # fine pixels that wrap around, before and after the image
 
 
-def window(distance: npt.ArrayLike) -> Float:
+def window(distance_px: npt.ArrayLike) -> Float:
     """Return the window exp(b (sqrt(1 - z^2) - 1)), z = 2 d / 8, at distances d in fine pixels; 0 beyond its ends."""
-    z = np.asarray(distance, dtype=np.float64) * 2 / TAPS
+    z = np.asarray(distance_px, dtype=np.float64) * 2 / TAPS
     inside = np.abs(z) <= 1
     return np.where(inside, np.exp(SHARPNESS * (np.sqrt(np.where(inside, 1 - z * z, 1)) - 1)), 0)
 
@@ -31,9 +31,9 @@ def window_table(steps: int) -> Images:
 def sharpening(n: int) -> Float:
     """Return what undoes the window at the frequencies k = 0 ... n // 2 of n pixels: 1 / its Fourier transform."""
     node, weight = np.polynomial.legendre.leggauss(64)
-    distance = node * TAPS / 2
-    wave = np.cos(np.pi * np.arange(n // 2 + 1)[:, None] / n * distance)
-    sharpened: Float = 2.0 / TAPS / (wave @ (weight * window(distance)))
+    distance_px = node * TAPS / 2
+    wave = np.cos(np.pi * np.arange(n // 2 + 1)[:, None] / n * distance_px)
+    sharpened: Float = 2.0 / TAPS / (wave @ (weight * window(distance_px)))
     return sharpened
 
 

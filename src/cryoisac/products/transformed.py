@@ -17,7 +17,7 @@ from cryoisac.io.mrc_write import MrcStackWriter, write_mrc_stack
 from cryoisac.io.registry import read_particles
 from cryoisac.model.particles import Particles
 from cryoisac.products.pose_tables import PoseTable, paired, read_pose_table
-from cryoisac.transform_settings import Transform
+from cryoisac.settings import Transform
 
 BLOCK_BYTES = 1 << 25  # of images that are in memory at a time
 MRC, HDF = (".mrcs", ".mrc"), (".hdf", ".h5")

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.alignment_settings import Multireference, ReferenceFree
 from cryoisac.io.atomic import write_whole
 from cryoisac.io.mrc import MrcStack
 from cryoisac.io.registry import read_particles
@@ -18,6 +17,7 @@ from cryoisac.report.curves import curves, spark
 from cryoisac.report.html import asset
 from cryoisac.report.markup import percent, section, table
 from cryoisac.report.pictures import data_uri, to_gray
+from cryoisac.settings import Multireference, ReferenceFree
 
 Gray = npt.NDArray[np.uint8]
 

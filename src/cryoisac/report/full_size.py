@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.averaging_settings import Averaging
 from cryoisac.io.atomic import write_whole
 from cryoisac.ops.fourier import window
 from cryoisac.ops.resolution import THRESHOLD
@@ -18,6 +17,7 @@ from cryoisac.report.markup import section, table
 from cryoisac.report.origin import setting_table
 from cryoisac.report.pictures import data_uri, to_gray
 from cryoisac.report.resolution import resolution_curves
+from cryoisac.settings import Averaging
 
 Images = npt.NDArray[np.float32]
 MARGIN_PX = 6  # around the particle, in pictures

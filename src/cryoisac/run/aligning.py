@@ -9,7 +9,6 @@ import numpy as np
 
 from cryoisac import __version__
 from cryoisac.align.stages import Course, Stage
-from cryoisac.alignment_settings import Alignment, Multireference, ReferenceFree
 from cryoisac.engine.contract import Engine, Images, Indices
 from cryoisac.engine.devices import PROCESSOR, Devices
 from cryoisac.errors import DataError, RunError, SettingError
@@ -24,6 +23,7 @@ from cryoisac.run.opening import Scan, device_line, on_devices, scanned
 from cryoisac.run.plan import estimated_radius
 from cryoisac.run.progress import Progress
 from cryoisac.run.room import check_room, size, span
+from cryoisac.settings import Alignment, Multireference, ReferenceFree
 
 FEWEST_SHARE, FEWEST = 5, 4  # a class needs a fifth of the mean size, at least the four members of the original
 EQUAL_FIRST = 5  # iterations with equal sizes, from references that are single images

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import numpy as np
 
 from cryoisac.align.stages import Course
-from cryoisac.alignment_settings import Alignment
 from cryoisac.engine.contract import Engine, Images, Search
 from cryoisac.engine.native import NativeEngine
 from cryoisac.model.poses import Poses
 from cryoisac.ops.filters import tangent_lowpass
 from cryoisac.run.room import seconds_of
+from cryoisac.settings import Alignment
 
 PROBE_IMAGES = 320  # more than a stack that the fast search treats otherwise
 PROBE_REFERENCES = 8

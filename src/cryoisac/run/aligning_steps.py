@@ -9,7 +9,6 @@ from cryoisac.align import rfa
 from cryoisac.align.averages import Halving, Imaging
 from cryoisac.align.stages import Pass
 from cryoisac.align.updating import Updating
-from cryoisac.alignment_settings import Multireference, ReferenceFree
 from cryoisac.cluster import mra
 from cryoisac.engine.contract import Engine, Images, Indices
 from cryoisac.model.particles import Particles
@@ -22,6 +21,7 @@ from cryoisac.run.aligned_files import write_mra_iteration, write_rfa_iteration
 from cryoisac.run.aligning import AlignmentRun
 from cryoisac.run.given_files import load_function, read_references
 from cryoisac.run.working_stack import blocks, over
+from cryoisac.settings import Multireference, ReferenceFree
 
 EDGE_px = 5.0  # around the mask, where halves are compared
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.averaging_settings import Averaging
 from cryoisac.cluster.adjusting import adjusted
 from cryoisac.cluster.halves import class_average
 from cryoisac.cluster.local import LocalSearch, align_locally, halves_of
@@ -19,6 +18,7 @@ from cryoisac.model.poses import Poses
 from cryoisac.run import checkpoint
 from cryoisac.run.full_size import FullSize, full_rings, half_sums, noise_power, ring_images, support_of
 from cryoisac.run.progress import Progress
+from cryoisac.settings import Averaging
 
 Float = npt.NDArray[np.float64]
 ROOM = 2.0  # times the frequency that the halves agree on at first: as far as rings are made for refining

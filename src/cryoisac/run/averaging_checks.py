@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.averaging_settings import MODELS, Averaging
 from cryoisac.engine.contract import Indices
 from cryoisac.errors import DataError, FormatError, SettingError
 from cryoisac.io.text_tables import read_table
 from cryoisac.model.particles import Particles
 from cryoisac.run.full_size import FLIPPED, MULTIPLIED, UNTOUCHED
+from cryoisac.settings.averaging import MODELS, Averaging
 
 FLAGS = (("rlnCtfDataArePhaseFlipped", FLIPPED), ("rlnCtfDataAreCtfPremultiplied", MULTIPLIED))
 NEEDS_LENGTHS = ("analytical_model", "bfactor")

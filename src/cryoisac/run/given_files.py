@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoisac.align.updating import Update
-from cryoisac.alignment_settings import USER_FUNCTION
 from cryoisac.engine.contract import Images
 from cryoisac.errors import DataError, SettingError
 from cryoisac.io.registry import read_particles
 from cryoisac.ops.center import Reference
 from cryoisac.ops.masks import Mask, circle
 from cryoisac.ops.spectra import RingCorrelation
+from cryoisac.settings.alignment import USER_FUNCTION
 
 UserFunction = Callable[..., Any]
 MASK_LEVEL = 0.5

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoisac import __version__
-from cryoisac.averaging_settings import Averaging
 from cryoisac.engine.native import default_threads
 from cryoisac.errors import RunError
 from cryoisac.io.registry import read_image_stack, read_particles
@@ -26,7 +25,8 @@ from cryoisac.run.directory import RunDirectory, check_same, fingerprint
 from cryoisac.run.full_size import FullSize
 from cryoisac.run.progress import Logged, Progress, Silent
 from cryoisac.run.stacks import marks_of
-from cryoisac.workflow import Outcome, one_thread_a_product
+from cryoisac.settings import Averaging
+from cryoisac.workflow.isac import Outcome, one_thread_a_product
 
 KIND = "averages"
 

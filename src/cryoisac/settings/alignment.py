@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from cryoisac.errors import SettingError
-from cryoisac.settings import Setting, Settings, describe
+from cryoisac.settings.base import Setting, Settings, describe
 
 LIST = "one number, or one for each stage: '4 2 1 1'"
 USER_FUNCTION = "ref_ali2d"

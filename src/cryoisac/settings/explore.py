@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from cryoisac.errors import SettingError
-from cryoisac.settings import Setting, Settings
+from cryoisac.settings.base import Setting, Settings
 
 
 @dataclass(frozen=True, kw_only=True)

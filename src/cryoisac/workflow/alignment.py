@@ -9,7 +9,6 @@ import numpy as np
 
 from cryoisac.align.averages import class_averages
 from cryoisac.align.stages import Pass
-from cryoisac.alignment_settings import Multireference, ReferenceFree
 from cryoisac.engine.native import default_threads
 from cryoisac.model.particles import Particles
 from cryoisac.ops.fourier import filtering_threads
@@ -31,7 +30,8 @@ from cryoisac.run.call import Call
 from cryoisac.run.directory import RunDirectory
 from cryoisac.run.opening import NO_CALL, finished_before
 from cryoisac.run.progress import Logged, Progress, Silent
-from cryoisac.workflow import Outcome, one_thread_a_product
+from cryoisac.settings import Multireference, ReferenceFree
+from cryoisac.workflow.isac import Outcome, one_thread_a_product
 
 
 def run_alignment(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from cryoisac.errors import SettingError
-from cryoisac.settings import Setting, Settings, default_of
+from cryoisac.settings.base import Setting, Settings, default_of
 
 LOCAL_ONLY = ("xr", "ts", "maxit", "fh")
 MODELS = ("analytical_model", "bfactor", "no_adjustment")

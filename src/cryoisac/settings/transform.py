@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from cryoisac.errors import SettingError
-from cryoisac.settings import Setting, Settings
+from cryoisac.settings.base import Setting, Settings
 
 Method = Literal["linear", "quadratic", "cubic", "fourier"]
 Outside = Literal["background", "cyclic"] | float

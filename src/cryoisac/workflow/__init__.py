@@ -1,0 +1,1 @@
+"""From particles to report: what each command does from its beginning to its end."""
