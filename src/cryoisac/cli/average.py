@@ -1,12 +1,11 @@
 """``cryoisac average``: full-size averages of the classes of a finished run."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cryoisac.cli.options import SettingOption, from_options, settings_options
+from cryoisac.cli.options import SettingOption, from_options, settings_options, threads_option
 from cryoisac.settings import Averaging
 
 
@@ -22,14 +21,7 @@ from cryoisac.settings import Averaging
     help="The particles that were classified; those that the run names by default.",
 )
 @settings_options(Averaging)
-@click.option(
-    "--threads",
-    cls=SettingOption,
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=None,
-    help="Number of threads; the result does not depend on it.  [1 or more; default: all cores]",
-)
+@threads_option
 def command(run_dir: Path, directory: Path, stack: Path | None, threads: int | None, **options: Any) -> None:
     """Make averages of the classes in RUN at the full size of the particles, in the directory OUT.
 
@@ -53,18 +45,14 @@ def average(run_dir: Path, directory: Path, settings: Averaging, *, stack: Path 
     threads : int or None
         Threads; ``None`` for all cores.
     """
-    from cryoisac.cli.progress import shown_on
+    from cryoisac.cli.progress import show
     from cryoisac.workflow.averaging import run_average
 
-    with shown_on(sys.stdout) as progress:
-        try:
-            outcome = run_average(run_dir, directory, settings, stack=stack, threads=threads, progress=progress)
-        except KeyboardInterrupt:
-            progress.note("Stopped; the same command continues.")
-            raise
-        for line in summary(outcome.record, already=outcome.already):
-            progress.note(line)
-        progress.note(f"Report: {outcome.report}")
+    show(
+        lambda progress: run_average(run_dir, directory, settings, stack=stack, threads=threads, progress=progress),
+        lambda outcome: summary(outcome.record, already=outcome.already),
+        what="these averages",
+    )
 
 
 def summary(record: dict[str, Any], *, already: bool) -> list[str]:

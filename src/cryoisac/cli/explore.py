@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cryoisac.cli.options import SettingOption, from_options, settings_options
+from cryoisac.cli.options import SettingOption, from_options, settings_options, threads_option
 from cryoisac.settings import Explore
 
 
@@ -31,14 +31,7 @@ from cryoisac.settings import Explore
     help="What each particle shows: truth.csv of a simulation, another CSV file with a column view or class, or a "
     "number a line.",
 )
-@click.option(
-    "--threads",
-    cls=SettingOption,
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=None,
-    help="Number of threads; the result does not depend on it.  [1 or more; default: all cores]",
-)
+@threads_option
 def command(
     run: Path,
     directory: Path | None,

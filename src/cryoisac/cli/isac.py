@@ -1,13 +1,12 @@
 """``cryoisac isac``: classify particles."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cryoisac.cli.launch import COMMAND_LINE, SoleCommand
-from cryoisac.cli.options import SettingOption, device_options, from_options, settings_options
+from cryoisac.cli.options import SettingOption, device_options, from_options, settings_options, threads_option
 from cryoisac.settings import Isac
 
 if TYPE_CHECKING:
@@ -29,14 +28,7 @@ INFO = "Say what this machine computes with, what the run needs and what fits in
     help="Go back: with 0 to the first start, or of --method isac2 to the beginning of the unfinished main iteration; "
     "with K to the end of its main iteration K.",
 )
-@click.option(
-    "--threads",
-    cls=SettingOption,
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=None,
-    help="Number of threads; the result does not depend on it.  [1 or more; default: all cores]",
-)
+@threads_option
 @device_options
 @click.option("--gpu-info", "--gpu_info", cls=SettingOption, is_flag=True, help=INFO)
 def command(
@@ -86,24 +78,20 @@ def play(
     devices, without
         As ``run.call.Call`` has them; by default the processor.
     """
-    from cryoisac.cli.progress import shown_on
+    from cryoisac.cli.progress import show
     from cryoisac.engine.devices import PROCESSOR
     from cryoisac.run.call import Call
     from cryoisac.workflow.isac import run_isac
 
     command_line = click.get_current_context().meta[COMMAND_LINE]
     call = Call(command=command_line, devices=devices or PROCESSOR, without=without)
-    with shown_on(sys.stdout) as progress:
-        try:
-            outcome = run_isac(
-                particles, directory, settings, threads=threads, restart=restart, progress=progress, call=call
-            )
-        except KeyboardInterrupt:
-            progress.note("Stopped; the same command continues this run.")
-            raise
-        for line in summary(outcome.record, already=outcome.already):
-            progress.note(line)
-        progress.note(f"Report: {outcome.report}")
+    show(
+        lambda progress: run_isac(
+            particles, directory, settings, threads=threads, restart=restart, progress=progress, call=call
+        ),
+        lambda outcome: summary(outcome.record, already=outcome.already),
+        what="this run",
+    )
 
 
 def summary(record: dict[str, Any], *, already: bool) -> list[str]:

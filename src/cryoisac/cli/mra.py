@@ -8,20 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cryoisac.cli.launch import COMMAND_LINE, SoleCommand
-from cryoisac.cli.options import SettingOption, device_options, from_options, settings_options
+from cryoisac.cli.options import device_options, from_options, settings_options, threads_option
 from cryoisac.settings import Multireference, ReferenceFree
 
 if TYPE_CHECKING:
     from cryoisac.run.call import Call
-
-THREADS = click.option(
-    "--threads",
-    cls=SettingOption,
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=None,
-    help="Number of threads; the result does not depend on it.  [1 or more; default: all cores]",
-)
 
 
 @click.command("mra", cls=SoleCommand)
@@ -29,7 +20,7 @@ THREADS = click.option(
 @click.argument("references", metavar="REFERENCES")
 @click.argument("directory", metavar="OUT", type=click.Path(path_type=Path, file_okay=False))
 @settings_options(Multireference)
-@THREADS
+@threads_option
 @device_options
 def command(particles: Path, references: str, directory: Path, threads: int | None, **options: Any) -> None:
     """Sort PARTICLES by the references that they resemble, and average them, again and again.
@@ -77,25 +68,27 @@ def play(
         Tell what would be done and what it needs, and do nothing.
     """
     from cryoisac.cli.devices import show_machine
-    from cryoisac.cli.progress import shown_on
+    from cryoisac.cli.progress import show, shown_on
     from cryoisac.workflow.alignment import run_alignment, tell_alignment
 
     call = replace(call, command=click.get_current_context().meta[COMMAND_LINE])
-    with shown_on(sys.stdout) as progress:
-        if only_tell:
+    asked: dict[str, Any] = {"references": references, "threads": threads}
+    if only_tell:
+        with shown_on(sys.stdout) as progress:
             show_machine()
-            tell_alignment(particles, directory, settings, references=references, threads=threads, progress=progress)
-            return
-        try:
-            outcome = run_alignment(
-                particles, directory, settings, references=references, threads=threads, progress=progress, call=call
-            )
-        except KeyboardInterrupt:
-            progress.note("Stopped; the same command continues this alignment.")
-            raise
-        record, done = outcome.record, "This alignment has finished; nothing was changed."
-        progress.note(done if outcome.already else record["stopped_because"])
-        sizes = [one["members"] for one in record["classes"]]
-        if len(sizes) > 1:
-            progress.note(f"{len(sizes)} classes of {min(sizes)} to {max(sizes)} particles")
-        progress.note(f"Report: {outcome.report}")
+            tell_alignment(particles, directory, settings, progress=progress, **asked)
+        return
+    show(
+        lambda progress: run_alignment(particles, directory, settings, progress=progress, call=call, **asked),
+        lambda outcome: summary(outcome.record, already=outcome.already),
+        what="this alignment",
+    )
+
+
+def summary(record: dict[str, Any], *, already: bool) -> list[str]:
+    """Return what a finished alignment says of itself, a line each."""
+    lines = ["This alignment has finished; nothing was changed." if already else record["stopped_because"]]
+    sizes = [one["members"] for one in record["classes"]]
+    if len(sizes) > 1:
+        lines.append(f"{len(sizes)} classes of {min(sizes)} to {max(sizes)} particles")
+    return lines

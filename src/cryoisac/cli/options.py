@@ -50,6 +50,16 @@ def settings_options(settings: type[Settings]) -> Callable[[Command], Command]:
     return decorate
 
 
+threads_option = click.option(
+    "--threads",
+    cls=SettingOption,
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=None,
+    help="Number of threads; the result does not depend on it.  [1 or more; default: all cores]",
+)
+
+
 def device_options(command: Command) -> Command:
     """Give a click command the options ``device`` and ``gpu_memory_use``, for ``engine.devices.choose_devices``."""
     share = ("--gpu-memory-use", "--gpu_memory_use")

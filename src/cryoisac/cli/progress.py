@@ -1,15 +1,20 @@
 """What a run says: a live line with time left on a terminal, plain timestamped lines elsewhere."""
 
+import sys
 import time
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from cryoisac.workflow.isac import Outcome
 
 QUIET_SECONDS = 30.0
 
@@ -107,6 +112,31 @@ class Plain:
         """Write a line."""
         self._out.write(f"{datetime.now():%H:%M:%S}  {text}\n")
         self._out.flush()
+
+
+def show(
+    play: Callable[["Terminal | Plain"], "Outcome"], summary: Callable[["Outcome"], Iterable[str]], *, what: str
+) -> None:
+    """Show on the terminal what is played, what came of it, and where its report is.
+
+    Parameters
+    ----------
+    play : callable
+        Given what it tells its progress; returns what came of it.
+    summary : callable
+        What to say of that, a line each.
+    what : str
+        What it is, as in "the same command continues this run".
+    """
+    with shown_on(sys.stdout) as progress:
+        try:
+            outcome = play(progress)
+        except KeyboardInterrupt:
+            progress.note(f"Stopped; the same command continues {what}.")
+            raise
+        for line in summary(outcome):
+            progress.note(line)
+        progress.note(f"Report: {outcome.report}")
 
 
 def shown_on(out: TextIO) -> Terminal | Plain:

@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from cryoisac.cli.launch import SoleCommand
-from cryoisac.cli.mra import THREADS, play
-from cryoisac.cli.options import device_options, from_options, settings_options
+from cryoisac.cli.mra import play
+from cryoisac.cli.options import device_options, from_options, settings_options, threads_option
 from cryoisac.settings import ReferenceFree
 
 
@@ -15,7 +15,7 @@ from cryoisac.settings import ReferenceFree
 @click.argument("particles", type=click.Path(path_type=Path))
 @click.argument("directory", metavar="OUT", type=click.Path(path_type=Path, file_okay=False))
 @settings_options(ReferenceFree)
-@THREADS
+@threads_option
 @device_options
 def command(particles: Path, directory: Path, threads: int | None, **options: Any) -> None:
     """Align PARTICLES to their own average, again and again: all images of one view, or all to centre them.

@@ -19,7 +19,7 @@ import click
 from cryoisac.cli.isac import play
 from cryoisac.cli.launch import SoleCommand
 from cryoisac.cli.main import run as run_command
-from cryoisac.cli.options import SettingOption, from_options, option_of
+from cryoisac.cli.options import SettingOption, from_options, option_of, threads_option
 from cryoisac.settings import Described, Isac, describe
 
 ALONE = "last"  # what --restart without a number means
@@ -182,15 +182,7 @@ def _parameters(program: Program) -> list[Callable[[Any], Any]]:
             help="Share of the free memory of the GPUs to use.  [more than 0, at most 1; default: 0.9]",
         ),
         click.option("--gpu_info", "gpu_info", cls=SettingOption, is_flag=True, help=INFO),
-        click.option(
-            "--threads",
-            "threads",
-            cls=SettingOption,
-            type=click.IntRange(min=1),
-            metavar="N",
-            default=None,
-            help="Number of threads; the result does not depend on it.  [1 or more; default: all cores]",
-        ),
+        threads_option,
     ]
 
 

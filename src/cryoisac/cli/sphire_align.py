@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from cryoisac.cli.main import run as run_command
-from cryoisac.cli.mra import THREADS, play
-from cryoisac.cli.options import SettingOption, from_options, option_of
+from cryoisac.cli.mra import play
+from cryoisac.cli.options import SettingOption, from_options, option_of, threads_option
 from cryoisac.cli.sphire import DEVICES, DropIn, spelling
 from cryoisac.errors import SettingError
 from cryoisac.settings import Described, Multireference, ReferenceFree, describe
@@ -146,7 +146,7 @@ def _parameters(program: Aligner, shown: str) -> list[Callable[[Any], Any]]:
         click.option("--gpu_devices", "gpu_devices", cls=SettingOption, metavar="LIST", default="", help=DEVICES),
         _flag("gpu_info", INFO),
         _flag("MPI", "Accepted: one process takes all cores in any case."),
-        THREADS,
+        threads_option,
     ]
 
 

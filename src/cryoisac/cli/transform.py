@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cryoisac.cli.options import SettingOption, from_options, settings_options
+from cryoisac.cli.options import SettingOption, from_options, settings_options, threads_option
 from cryoisac.products.transformed import Outputs, Transformed, transform_stack
 from cryoisac.settings import Transform
 
@@ -32,13 +32,7 @@ from cryoisac.settings import Transform
     metavar="FILE",
     help="Write the average of the moved images of each class here.",
 )
-@click.option(
-    "--threads",
-    cls=SettingOption,
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Number of threads; the result does not depend on it.  [1 or more; default: all cores]",
-)
+@threads_option
 def command(
     stack: Path,
     table: Path,

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from cryoisac.errors import SettingError
 
@@ -61,6 +60,8 @@ def embed(scores: Float, how: str, *, neighbours: int = 30, seed: int = 0) -> Fl
     """
     if how == "none" or len(scores) < 5:
         return np.pad(scores[:, :2], ((0, 0), (0, max(0, 2 - scores.shape[1]))))
+    from threadpoolctl import threadpool_limits  # sets an environment variable when it is imported
+
     made = _imported(how)
     with threadpool_limits(1):  # sums over threads would end in another digit, and points elsewhere
         if how == "umap":

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from cryoisac.engine.contract import Images
 from cryoisac.explore.embedding import check_installed, embed
@@ -16,6 +15,7 @@ from cryoisac.explore.source import Input
 from cryoisac.ops.masks import Mask
 from cryoisac.ops.subspace import Subspace, mpca, pca, two_stage
 from cryoisac.run.progress import Progress, Silent
+from cryoisac.run.threads import one_thread_a_product
 from cryoisac.settings import Explore
 from cryoisac.streams import stream
 
@@ -116,7 +116,7 @@ def explore(
         points=points,
         first=min(FIRST, len(given.index)),
     )
-    with threadpool_limits(1, user_api="blas"):
+    with one_thread_a_product():
         laid = lay(job, folder, threads=threads, progress=told_of)
         told_of.stage("Reducing and embedding them")
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from cryoisac.errors import DataError, SettingError
 from cryoisac.io.atomic import write_whole
@@ -16,6 +15,7 @@ from cryoisac.io.mrc_write import write_mrc_stack
 from cryoisac.model.particles import Particles
 from cryoisac.products.averages import ordered
 from cryoisac.products.ordering import Ordering, order_averages
+from cryoisac.run.threads import one_thread_a_product
 from cryoisac.settings import Order
 
 KEPT = ("members", "n_objects", "ISAC_class_id")
@@ -59,7 +59,7 @@ def order_stack(averages: Particles, settings: Order) -> Ordered:
     bad = np.flatnonzero(~np.isfinite(pixels).all(axis=(1, 2)))
     if len(bad):
         raise DataError(averages.path, f"average {bad[0] + 1} has pixels that are not finite; leave it out")
-    with threadpool_limits(1, user_api="blas"):  # the same rounding for any number of cores
+    with one_thread_a_product():
         ordering = order_averages(
             pixels,
             range_px=settings.xr,

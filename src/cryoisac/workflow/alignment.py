@@ -30,8 +30,9 @@ from cryoisac.run.call import Call
 from cryoisac.run.directory import RunDirectory
 from cryoisac.run.opening import NO_CALL, finished_before
 from cryoisac.run.progress import Logged, Progress, Silent
+from cryoisac.run.threads import one_thread_a_product
 from cryoisac.settings import Multireference, ReferenceFree
-from cryoisac.workflow.isac import Outcome, one_thread_a_product
+from cryoisac.workflow.isac import Outcome
 
 
 def run_alignment(

@@ -25,8 +25,9 @@ from cryoisac.run.directory import RunDirectory, check_same, fingerprint
 from cryoisac.run.full_size import FullSize
 from cryoisac.run.progress import Logged, Progress, Silent
 from cryoisac.run.stacks import marks_of
+from cryoisac.run.threads import one_thread_a_product
 from cryoisac.settings import Averaging
-from cryoisac.workflow.isac import Outcome, one_thread_a_product
+from cryoisac.workflow.isac import Outcome
 
 KIND = "averages"
 

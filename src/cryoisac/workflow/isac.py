@@ -1,13 +1,11 @@
 """ISAC from particles to report: the run, its products, its page."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from cryoisac.cluster.result import Result
 from cryoisac.engine.contract import Images
@@ -30,19 +28,10 @@ from cryoisac.run.original_tree import FINISHED, mark
 from cryoisac.run.plan import Plan, make_plan
 from cryoisac.run.progress import Logged, Progress, Silent
 from cryoisac.run.room import available_memory_bytes
+from cryoisac.run.threads import one_thread_a_product
 from cryoisac.settings import Isac
 
 METHODS: dict[str, Callable[[Run], Result]] = {"likelihood": likelihood.play, "isac2": pipeline.play}
-
-
-def one_thread_a_product() -> AbstractContextManager[object]:
-    """Return a context in which each product of matrices takes one thread, whatever the machine has.
-
-    Their rounding is then the same for any number of cores; and blocks of images, which have a thread each already, do
-    not wait for one another.
-    """
-    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
-    return limits
 
 
 @dataclass(frozen=True, kw_only=True)
