@@ -20,16 +20,22 @@ needs_torch = (
     pytest.mark.torch,
     pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch: make test-gpu"),
 )
+needs_triton = (
+    *needs_torch,
+    pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton: pip install triton"),
+)
+if DEVICE == "cpu":
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported
 
 
-def place(budget_bytes: int = BUDGET_BYTES) -> Any:
+def place(budget_bytes: int = BUDGET_BYTES, *, fused: str = "") -> Any:
     """Return the device, with some memory."""
     import torch
 
     from cryoisac.engine.gpu.memory import Place
 
     torch.set_num_threads(1)
-    return Place(device=torch.device(DEVICE), budget_bytes=budget_bytes)
+    return Place(device=torch.device(DEVICE), budget_bytes=budget_bytes, fused=fused)
 
 
 def torch_engine(images: npt.NDArray[np.float32], mode: str = "exact", *budgets_bytes: int) -> Engine:

@@ -199,6 +199,9 @@ class _ExactTrials(_Trials):
             shut = torch.from_numpy(~open_to).to(self._device)
             curves.masked_fill_(shut[None, :, None, None, :, :, None], -torch.inf)
 
+    def closes_whole_shifts(self, rows: Indices) -> bool:
+        return True
+
     def open_curves(self, curves: torch.Tensor, rows: Indices, shifts: torch.Tensor) -> torch.Tensor:
         return curves  # the best shift is open at all angles
 
@@ -223,13 +226,16 @@ class _FastTrials(_Trials):
         return self.layout.images(self._image_spectra(rows, following, np.zeros((1, 2))), both=both)
 
     def close(self, curves: torch.Tensor, rows: Indices) -> None:
-        if not self._ample[rows].all():
+        if not self.closes_whole_shifts(rows):
             moves = self._moves(len(curves))[:, None, None, :, None, None]  # a, g, c, s, m, u, mirror, (x, y)
             room = self._own_room(rows)[None, :, None, None, :, None, None]
             curves.masked_fill_(_shut(moves, room), -torch.inf)
 
+    def closes_whole_shifts(self, rows: Indices) -> bool:
+        return bool(self._ample[rows].all())
+
     def open_curves(self, curves: torch.Tensor, rows: Indices, shifts: torch.Tensor) -> torch.Tensor:
-        if self._ample[rows].all():
+        if self.closes_whole_shifts(rows):
             return curves
         moves = self._moves(len(curves))[:, shifts]  # a, m, mirror, (x, y)
         return curves.masked_fill(_shut(moves, self._own_room(rows)[None, :, None]), -torch.inf)

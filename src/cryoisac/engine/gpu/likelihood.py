@@ -188,6 +188,9 @@ class _Trials:
     def close(self, curves: torch.Tensor, rows: Indices) -> None:
         """All is open."""
 
+    def closes_whole_shifts(self, rows: Indices) -> bool:
+        return True
+
     def open_curves(self, curves: torch.Tensor, rows: Indices, shifts: torch.Tensor) -> torch.Tensor:
         return curves
 

@@ -30,11 +30,15 @@ class Place:
         Bytes, of which images that stay take ``RESIDENT_SHARE`` at most.
     tf32 : bool
         Whether products may be made in tf32, with eleven bits of each factor.
+    fused : str
+        How a Triton kernel finds maxima over angles: "ieee", "tf32x3" or "tf32", see ``fused.largest``; without one,
+        a transform makes all values.
     """
 
     device: torch.device
     budget_bytes: int
     tf32: bool = False
+    fused: str = ""
 
     @property
     def resident_bytes(self) -> int:

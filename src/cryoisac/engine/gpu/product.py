@@ -26,6 +26,12 @@ def correlate(layout: Layout, references: Folded, images: Folded, groups: int, a
     Tensor, shape (a, g, c, n, 2)
         Straight and mirrored correlations at the angles 360 i / a.
     """
+    packed = torch.view_as_complex(spectrum_of(layout, references, images, groups, angles))
+    return torch.view_as_real(torch.fft.ifft(packed, dim=0, norm="forward"))
+
+
+def spectrum_of(layout: Layout, references: Folded, images: Folded, groups: int, angles: int) -> torch.Tensor:
+    """Return the transform of ``correlate`` over angles, shape (a, g, c, n, 2): real and imaginary parts."""
     c, n = references.up[0].shape[1] // groups, images.up[0].shape[1] // groups
     spectrum = torch.empty(angles, groups, c, 2 * n, device=images.up[0].device)
     orders = min(angles // 2, layout.longest // 2 + 1) if angles < layout.longest else layout.longest // 2 + 1
@@ -45,8 +51,7 @@ def correlate(layout: Layout, references: Folded, images: Folded, groups: int, a
                 _multiply_turned(down_y[first - last :], up_x[first - block.first : last - block.first], below)
     if angles < layout.longest:
         spectrum[angles // 2] = 0
-    packed = torch.view_as_complex(spectrum.view(angles, groups, c, n, 2))
-    return torch.view_as_real(torch.fft.ifft(packed, dim=0, norm="forward"))
+    return spectrum.view(angles, groups, c, n, 2)
 
 
 def _multiply(y: torch.Tensor, x: torch.Tensor, out: torch.Tensor) -> None:

@@ -10,7 +10,7 @@ import torch
 from cryoisac.engine.contract import Indices
 from cryoisac.engine.gpu.layout import COMPLEX_BYTES, Folded, Layout
 from cryoisac.engine.gpu.memory import Place, in_batches
-from cryoisac.engine.gpu.product import correlate, curve_bytes, last_largest, peaks, top
+from cryoisac.engine.gpu.product import correlate, curve_bytes, last_largest, peaks, spectrum_of, top
 from cryoisac.ops.polar import Float
 
 Float32 = npt.NDArray[np.float32]
@@ -40,6 +40,9 @@ class Trials(Protocol):
 
     def close(self, curves: torch.Tensor, rows: Indices) -> None:
         """Set correlations (a, ..., c, s, m, u, 2) to minus infinity where a row may not go."""
+
+    def closes_whole_shifts(self, rows: Indices) -> bool:
+        """Return whether rows may go to each shift at all angles or at none."""
 
     def open_curves(self, curves: torch.Tensor, rows: Indices, shifts: torch.Tensor) -> torch.Tensor:
         """Return correlations (a, m, 2), each at one shift of its reference, closed in the same way."""
@@ -135,8 +138,8 @@ class Searcher:
         label = torch.from_numpy(labels).to(device)
         shifts = torch.arange(t.reference_shifts, device=device)
         own = (label[:, None] * t.reference_shifts + shifts).ravel()
-        curves = correlate(t.layout, panel.take(own), images, g, t.angles)
-        curves = curves.view(t.angles, g, 1, t.reference_shifts, m, t.row_shifts, 2)
+        curves = self._curves(panel.take(own), images, g, t.angles, rows)
+        curves = curves.view(-1, g, 1, t.reference_shifts, m, t.row_shifts, 2)
         t.close(curves, rows)
         value = top(curves, t.stride, t.mirror)[:, 0].permute(0, 2, 1, 3).reshape(g * m, -1)  # s, u in turn
         best = last_largest(value, 1)
@@ -154,8 +157,8 @@ class Searcher:
         """Return the best of each reference and row, (k, m)."""
         t = self._trials
         m = len(rows)
-        curves = correlate(t.layout, panel, images, 1, t.angles)
-        curves = curves.view(t.angles, 1, k, t.reference_shifts, m, t.row_shifts, 2)
+        curves = self._curves(panel, images, 1, t.angles, rows)
+        curves = curves.view(-1, 1, k, t.reference_shifts, m, t.row_shifts, 2)
         t.close(curves, rows[None])
         value = top(curves, t.stride, t.mirror)[0]  # k, s, m, u
         if not self._fine:
@@ -163,9 +166,19 @@ class Searcher:
         best = last_largest(value[..., 0], 1)  # k, m
         del curves
         which = torch.arange(k, device=best.device)[:, None] * t.reference_shifts + best
-        fine = correlate(t.layout, panel.take(which.T.reshape(-1)), images, m, t.layout.longest)
-        fine = fine[:, :, :, 0].transpose(1, 2).reshape(t.layout.longest, k * m, 2)
+        fine = self._curves(panel.take(which.T.reshape(-1)), images, m, t.layout.longest, rows)
+        fine = fine[:, :, :, 0].transpose(1, 2).reshape(len(fine), k * m, 2)
         return top(t.open_curves(fine, np.tile(rows, k), best.reshape(-1)), 1, t.mirror).view(k, m)
+
+    def _curves(self, references: Folded, images: Folded, groups: int, angles: int, rows: Indices) -> torch.Tensor:
+        """Return correlations at some angles, as ``correlate``, or as if at one angle the largest of all."""
+        t, precision = self._trials, self._place.fused
+        if precision and t.stride == 1 and t.closes_whole_shifts(rows):
+            from cryoisac.engine.gpu import fused  # needs Triton
+
+            if fused.fits(angles):
+                return fused.largest(spectrum_of(t.layout, references, images, groups, angles), precision)
+        return correlate(t.layout, references, images, groups, angles)
 
     def _parts_of_references(self, references: int) -> list[Indices]:
         """Return parts of the references whose coefficients, and correlations with some rows, fit."""
