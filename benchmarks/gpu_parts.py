@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gpu_fused
 import numpy as np
 import torch
 from gpu_questions import Pixels, RingRows
@@ -28,7 +29,12 @@ from cryoisac.engine.native import default_threads
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "build" / "gpu_check_runs"
-TESTS = ("tests/engine/test_gpu.py", "tests/engine/test_contract.py", "tests/engine/test_likelihood.py")
+TESTS = (
+    "tests/engine/test_gpu.py",
+    "tests/engine/test_fused.py",
+    "tests/engine/test_contract.py",
+    "tests/engine/test_likelihood.py",
+)
 REFERENCES, RANGES_px = (10, 50, 200), (1, 2, 3, 4, 6)
 BATCHES_MB = (256, 1024, 4096, 16384)
 CPU_SECONDS = 4.0  # that the compiled engine is given for each question
@@ -327,5 +333,6 @@ PARTS: dict[str, Callable[[Check], None]] = {
     "rings": rings,
     "batches": batches,
     "kernels": kernels,
+    "fused": partial(gpu_fused.compare, seconds=seconds),
     "runs": whole_runs,
 }

@@ -20,11 +20,11 @@ RING_BOX_px, LAST_RING, SUPPORT_px = 76, 37, 34.0
 SEARCH = Search(last_ring=RADIUS_px, x_range_px=3, y_range_px=3, normalise_rings=True)
 
 
-def _places(devices: Devices, tf32: bool) -> Any:
+def _places(devices: Devices, tf32: bool, fused: str) -> Any:
     from cryoisac.engine.gpu import chosen
 
     found = chosen.places(devices.names, devices.memory_share, default_threads())
-    return [replace(place, tf32=tf32) for place in found]
+    return [replace(place, tf32=tf32, fused=fused) for place in found]
 
 
 def random_poses(rng: np.random.Generator, m: int) -> Poses:
@@ -57,13 +57,13 @@ class Pixels:
         """A pose of each."""
         return random_poses(np.random.default_rng(1), self.rows)
 
-    def engine(self, devices: Devices, *, mode: str = "exact", tf32: bool = False) -> Engine:
+    def engine(self, devices: Devices, *, mode: str = "exact", tf32: bool = False, fused: str = "") -> Engine:
         """Return an engine that holds them, on a device or, without any, the compiled one."""
         if not devices.names:
             return devices.engine(self.images, threads=default_threads(), mode=mode)
         from cryoisac.engine.gpu.divided import engine_on
 
-        return engine_on(_places(devices, tf32), self.images, mode)
+        return engine_on(_places(devices, tf32, fused), self.images, mode)
 
     def score(self, engine: Engine, k: int, n: int) -> npt.NDArray[np.float32]:
         """Ask for scores with references."""
@@ -133,13 +133,13 @@ class RingRows:
         """A pose of each."""
         return random_poses(np.random.default_rng(1), self.rows)
 
-    def engine(self, devices: Devices, *, tf32: bool = False) -> LikelihoodEngine:
+    def engine(self, devices: Devices, *, tf32: bool = False, fused: str = "") -> LikelihoodEngine:
         """Return an engine that holds them, on a device or, without any, the compiled one."""
         if not devices.names:
             return devices.likelihood_engine(self.images, threads=default_threads())
         from cryoisac.engine.gpu.divided import likelihood_engine_on
 
-        return likelihood_engine_on(_places(devices, tf32), self.images)
+        return likelihood_engine_on(_places(devices, tf32, fused), self.images)
 
     def score(self, engine: LikelihoodEngine, last: int, n: int) -> npt.NDArray[np.float32]:
         """Ask for scores with references."""

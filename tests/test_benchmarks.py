@@ -99,11 +99,10 @@ def test_definition_stages_are_functions(path: str) -> None:
 def test_gpu_check_runs_without_a_gpu(tmp_path: Path) -> None:
     """Known truth: the program that checks GPUs does each of its parts on the processor, and says so in a table."""
     words = ["--device", "torch-cpu", "--quick", "--minutes", "1", "--only"]
-    parts = "machine,accuracy,searches,rings"
+    parts = "machine,accuracy,searches,rings,fused"
     program = [sys.executable, str(ROOT / "benchmarks" / "gpu_check"), *words, parts]
-    done = subprocess.run(
-        program, env=os.environ | {"OUT": str(tmp_path)}, capture_output=True, text=True, check=False, timeout=120
-    )
+    own = os.environ | {"OUT": str(tmp_path), "TRITON_INTERPRET": "1"}
+    done = subprocess.run(program, env=own, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     table = done.stdout.split("--- gpu_check ---")[1]
     assert "FAILED" not in table
@@ -112,3 +111,6 @@ def test_gpu_check_runs_without_a_gpu(tmp_path: Path) -> None:
     assert found["accuracy"]["pixels, float32"]["scores"] < 1e-5
     assert found["accuracy"]["rings, float32"]["gains"] < 0.05
     assert found["searches"]["score exact, 10 references"]["ns_a_triple"] > 0
+    for row in found.get("fused", {}).values():  # where Triton is installed
+        assert row.get("apart", 0) < 1e-6
+        assert row.get("scores apart", 0) < 1e-6
