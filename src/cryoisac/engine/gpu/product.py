@@ -31,7 +31,18 @@ def correlate(layout: Layout, references: Folded, images: Folded, groups: int, a
 
 
 def spectrum_of(layout: Layout, references: Folded, images: Folded, groups: int, angles: int) -> torch.Tensor:
-    """Return the transform of ``correlate`` over angles, shape (a, g, c, n, 2): real and imaginary parts."""
+    """Return what ``correlate`` transforms.
+
+    Parameters
+    ----------
+    layout, references, images, groups, angles
+        As for ``correlate``.
+
+    Returns
+    -------
+    Tensor, shape (a, g, c, n, 2)
+        Real and imaginary parts of all orders, the negative ones last.
+    """
     c, n = references.up[0].shape[1] // groups, images.up[0].shape[1] // groups
     spectrum = torch.empty(angles, groups, c, 2 * n, device=images.up[0].device)
     orders = min(angles // 2, layout.longest // 2 + 1) if angles < layout.longest else layout.longest // 2 + 1
