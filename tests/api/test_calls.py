@@ -257,3 +257,28 @@ def test_strict_type_checkers_see_the_types(tmp_path):
     assert said.count("numpy.ndarray[") >= 3
     assert "incompatible type \"Literal['spline']\"" in said
     assert "Found 1 error" in said
+
+
+class Tensor:
+    """As PyTorch's: an array that lies elsewhere, and must be fetched."""
+
+    def __init__(self, values):
+        self.values = np.asarray(values)
+
+    def detach(self):
+        return self
+
+    def cpu(self):
+        return self.values
+
+
+def test_tensors_are_fetched_from_their_device(simulated):
+    """Invariance: the same as of arrays."""
+    images, rows = simulated.images[:6], simulated.poses[:6].rows()
+    labels = np.arange(6) % 2
+    moved = cryoisac.transform(Tensor(images), Tensor(rows))
+    np.testing.assert_array_equal(moved, cryoisac.transform(images, rows))
+    averages = cryoisac.class_averages(Tensor(images), Tensor(rows), Tensor(labels))
+    np.testing.assert_array_equal(averages, cryoisac.class_averages(images, rows, labels))
+    curves = cryoisac.frc(Tensor(moved), Tensor(images)).correlation
+    np.testing.assert_array_equal(curves, cryoisac.frc(moved, images).correlation)

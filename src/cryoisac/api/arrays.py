@@ -19,6 +19,11 @@ Given = npt.ArrayLike | str | Path | Particles
 ARRAY = Path("array")  # what messages and records call images without a file
 
 
+def as_array(values: Any) -> npt.NDArray[Any]:
+    """Return an array; a tensor of PyTorch is fetched from its device."""
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+
+
 def as_images(images: npt.ArrayLike, name: str = "images") -> npt.NDArray[Any]:
     """Return an array of images, shape (n, h, w), of any kind of real number; not copied where it is one.
 
@@ -27,7 +32,7 @@ def as_images(images: npt.ArrayLike, name: str = "images") -> npt.NDArray[Any]:
     DataError
         If it is no such array.
     """
-    pixels = np.asarray(images)
+    pixels = as_array(images)
     if pixels.ndim != 3 or 0 in pixels.shape[1:]:
         raise DataError(name, f"have shape {pixels.shape}; give an array of shape (n, h, w)")
     if pixels.dtype.kind not in "fiub":
@@ -52,7 +57,7 @@ def as_poses(poses: PoseRows, n: int | None = None) -> tuple[Poses, Float | None
     """
     scale = None
     if not isinstance(poses, Poses):
-        rows = np.asarray(poses, dtype=np.float64)
+        rows = as_array(poses).astype(np.float64)
         if rows.ndim != 2 or rows.shape[1] not in (4, 5):
             raise DataError("poses", f"have shape {rows.shape}; give Poses, or rows angle_deg, x, y, mirror")
         if not np.isin(rows[:, 3], (0, 1)).all():
@@ -72,7 +77,7 @@ def as_labels(labels: npt.ArrayLike, n: int, name: str = "labels") -> npt.NDArra
     DataError
         If they are no whole numbers from -1, or not ``n``.
     """
-    given = np.asarray(labels)
+    given = as_array(labels)
     if given.shape != (n,):
         raise DataError(name, f"have shape {given.shape} for {n} images; give one an image")
     whole = given.astype(np.int64)

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from cryoisac.api.arrays import as_array
 from cryoisac.api.classes import Classes, isac
 from cryoisac.errors import CryoisacError
 
@@ -163,7 +164,7 @@ def _checked(X: npt.ArrayLike) -> Images:
     """Return an array of two or three dimensions, or raise ``ValueError`` in scikit-learn's words."""
     if hasattr(X, "toarray"):
         raise TypeError("Sparse data was passed, but images are dense; convert them with .toarray()")
-    given = np.asarray(X)
+    given = as_array(X)
     if np.iscomplexobj(given):
         raise ValueError("Complex data not supported: images are real numbers")
     if given.ndim not in (2, 3):

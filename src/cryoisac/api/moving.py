@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.api.arrays import PoseRows, as_images, as_labels, as_poses
+from cryoisac.api.arrays import PoseRows, as_array, as_images, as_labels, as_poses
 from cryoisac.engine.moving import Moving
 from cryoisac.engine.moving import class_sums as sums_of
 from cryoisac.errors import DataError
@@ -119,7 +119,7 @@ def class_averages(
         Averages; a class without images is zero.
     """
     sums = class_sums(images, poses, labels, k, method=method, outside=outside, threads=threads)
-    label = np.asarray(labels).astype(np.int64)
+    label = as_array(labels).astype(np.int64)
     count = np.bincount(label[label >= 0], minlength=len(sums))
     return (sums / np.maximum(count, 1)[:, None, None]).astype(np.float32)
 
@@ -144,10 +144,10 @@ def frc(a: npt.ArrayLike, b: npt.ArrayLike, *, mask: npt.ArrayLike | None = None
     DataError
         When the images differ in shape, or are not square.
     """
-    first, second = (np.asarray(x, dtype=np.float32) for x in (a, b))
+    first, second = (as_array(x).astype(np.float32) for x in (a, b))
     if first.ndim < 2 or first.shape[-1] != first.shape[-2]:
         raise DataError("images", f"have shape {first.shape}; a ring correlation is that of square images")
-    inside = None if mask is None else np.asarray(mask, dtype=bool)
+    inside = None if mask is None else as_array(mask).astype(bool)
     if inside is not None and inside.shape != first.shape[-2:]:
         raise DataError("mask", f"has shape {inside.shape} for images of {first.shape[-2:]}")
     return ring_correlation(first, second, mask=inside)
