@@ -1,8 +1,9 @@
 """Which devices are chosen, what is said of them, and what is refused."""
 
 import importlib.util
+import re
 import warnings
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -47,10 +48,13 @@ class FakeModule:
 def gpus(monkeypatch):
     """Return a function that gives the machine GPUs, for what asks PyTorch about them."""
 
-    def give(**facts):
+    def give(broken=MappingProxyType({}), **facts):
         import torch
 
+        from cryoisac.engine.gpu import chosen
+
         module = FakeModule(**facts)
+        monkeypatch.setattr(chosen, "failing", lambda name: broken.get(name, ""))
         monkeypatch.setattr(torch, "get_device_module", lambda device="cuda": module)
         monkeypatch.setattr(devices, "_automatic", AUTOMATIC)
         return module
@@ -125,6 +129,23 @@ class TestWithPyTorch:
         found = choose_devices("auto")
         assert found.names == ()
         assert "too old" in found.reason
+
+    def test_a_gpu_that_does_not_compute_is_not_used(self, gpus, monkeypatch):
+        """Known truth: auto takes the processor and says why; one that is named is refused."""
+        import torch
+
+        from cryoisac.engine.gpu import chosen
+
+        failing = chosen.failing
+        gpus(count=2, broken={"cuda:0": "it is broken"})
+        assert choose_devices("cuda:1").names == ("cuda:1",)
+        assert choose_devices().reason == "cuda:0: it is broken"
+        with pytest.raises(DeviceError, match="cuda:0: it is broken; or give --device cpu"):
+            choose_devices("cuda")
+        assert failing("cpu") == ""
+        for said, why in (("CUDA error: no kernel image is available", "holds no kernels"), ("busy\nall", "busy$")):
+            monkeypatch.setattr(torch, "ones", lambda *_, said=said, **__: (_ for _ in ()).throw(RuntimeError(said)))
+            assert re.search(why, failing("cuda:0"))
 
     def test_memory_is_a_share_of_what_is_free(self, gpus):
         """Definition: of free memory, and of what PyTorch holds without using it."""

@@ -105,6 +105,9 @@ def choose_devices(text: str = USUAL, memory_share: float = MEMORY_SHARE) -> Dev
         return Devices(names=("cpu",), titles=("PyTorch on the processor",), memory_share=memory_share)
     numbers = tuple(int(word) for word in (found["numbers"] or "").split(",") if word)
     names = chosen.named(found["kind"], numbers)
+    for name in names:
+        if why := chosen.failing(name):
+            raise DeviceError(name, f"{why}; or give --device cpu")
     return Devices(names=names, titles=chosen.titles(names), memory_share=memory_share)
 
 
@@ -162,4 +165,6 @@ def _automatic(memory_share: float) -> Devices:
     if missing:
         return Devices(reason=missing)
     names = chosen.named("cuda", (0,))
+    if why := chosen.failing(names[0]):
+        return Devices(reason=f"{names[0]}: {why}")
     return Devices(names=names, titles=chosen.titles(names), memory_share=memory_share, reason="the first GPU")

@@ -57,6 +57,17 @@ def named(kind: str, numbers: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(f"{kind}:{number}" for number in numbers or range(count))
 
 
+def failing(name: str) -> str:
+    """Return why a device that is there does not compute, or nothing where it does."""
+    try:
+        torch.ones(1, device=name).add(1).item()
+    except RuntimeError as error:
+        if "no kernel image" in str(error):
+            return "PyTorch holds no kernels for this GPU; pytorch.org says how to install one that does"
+        return f"it does not compute: {str(error).splitlines()[0]}"
+    return ""
+
+
 def titles(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return what devices are called by their makers, or nothing where PyTorch does not say."""
     return tuple(_title(torch.device(name)) for name in names)

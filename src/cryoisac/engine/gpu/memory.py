@@ -12,10 +12,22 @@ from cryoisac.errors import DeviceError
 
 LARGEST_BATCH_BYTES = 8 << 30  # of a GPU: enough to keep it busy while the next kernels are launched
 HOST_BATCH_BYTES = 1 << 28
+LACKS = (  # what PyTorch and libraries say where memory ran out
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "ALLOC_FAILED",
+    "CUFFT_INTERNAL_ERROR",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+)
 BATCH_SHARE = 0.2  # of a device's budget
 RESIDENT_SHARE = 0.6
 SMALLEST_BUDGET_BYTES = 1 << 24
 HOST_SHARE = 0.25  # of the processor's memory, where it plays the device
+
+
+class NoRoomError(DeviceError):
+    """A device has no room for a single item."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +110,12 @@ def in_batches(items: int, item_bytes: int, work: Callable[[slice, slice], None]
 
     Raises
     ------
-    DeviceError
+    NoRoomError
         When there is no room for a single item.
+
+    Notes
+    -----
+    Work may itself be done in batches: where there is no room for one of these, half as many items are tried.
     """
     size = max(1, place.batch_bytes // max(1, item_bytes))
     start = 0
@@ -107,27 +123,31 @@ def in_batches(items: int, item_bytes: int, work: Callable[[slice, slice], None]
         stop = min(items, start + size)
         try:
             work(slice(start, stop), slice(stop, min(items, stop + size)))
-        except RuntimeError as error:
-            if not is_lack_of_memory(error):
+        except (RuntimeError, NoRoomError) as error:
+            if isinstance(error, RuntimeError) and not is_lack_of_memory(error):
                 raise
             if stop - start == 1:
-                raise DeviceError(
+                if isinstance(error, NoRoomError):
+                    raise
+                raise NoRoomError(
                     str(place.device), f"has no room for {item_bytes >> 20} MB; take a larger device, or --device cpu"
                 ) from error
             size = (stop - start + 1) // 2
         else:
             start = stop
             continue
-        release(place.device)
+        release(place.device)  # here, where the error is gone, and with it the frames that hold the batch
 
 
 def is_lack_of_memory(error: RuntimeError) -> bool:
     """Return whether an error says that memory ran out, in PyTorch or in a library that it calls."""
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(words in str(error) for words in LACKS)
 
 
 def release(device: torch.device) -> None:
-    """Give back memory that torch holds without using it."""
+    """Give back memory that torch holds without using it, and plans of transforms, which hold some too."""
+    if device.type == "cuda":
+        torch.backends.cuda.cufft_plan_cache[device].clear()
     if device.type != "cpu":
         torch.get_device_module(device).empty_cache()
 

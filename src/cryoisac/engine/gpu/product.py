@@ -4,6 +4,7 @@ import torch
 
 from cryoisac.engine.gpu.layout import COMPLEX_BYTES, Folded, Layout
 
+MOST_PRODUCTS = 1 << 15  # in one call: libraries had limits at 65,535
 COPIES = 3  # of a correlation at once: its spectrum, its values, what the transform takes
 
 
@@ -69,11 +70,12 @@ def _multiply(y: torch.Tensor, x: torch.Tensor, out: torch.Tensor) -> None:
     """Write the products over rings of references (o, g c, r) with images (o, g n, 2, r) to out (o, g, c, 2 n)."""
     orders, groups, c, columns = out.shape
     rings = y.shape[-1]
-    torch.bmm(
-        y.reshape(orders * groups, c, rings),
-        x.reshape(orders * groups, columns, rings).transpose(1, 2),
-        out=out.view(orders * groups, c, columns),
-    )
+    left = y.reshape(orders * groups, c, rings)
+    right = x.reshape(orders * groups, columns, rings).transpose(1, 2)
+    result = out.view(orders * groups, c, columns)
+    for first in range(0, orders * groups, MOST_PRODUCTS):
+        part = slice(first, first + MOST_PRODUCTS)
+        torch.bmm(left[part], right[part], out=result[part])
 
 
 def _multiply_turned(y: torch.Tensor, x: torch.Tensor, out: torch.Tensor) -> None:
@@ -91,8 +93,9 @@ def curve_bytes(angles: int) -> int:
 
 def top(curves: torch.Tensor, stride: int, mirror: bool) -> torch.Tensor:
     """Return the largest of correlations (a, ..., 2) over angles, of which every ``stride``-th counts, and mirrors."""
-    best = curves[::stride].amax(dim=0)
-    return best.amax(dim=-1) if mirror else best[..., 0]
+    if mirror:
+        return curves[::stride].amax(dim=(0, -1))  # which lie side by side as cuFFT leaves them
+    return curves[::stride, ..., 0].amax(dim=0)
 
 
 def last_largest(values: torch.Tensor, dim: int) -> torch.Tensor:

@@ -113,10 +113,11 @@ def warped(images: torch.Tensor, placements: torch.Tensor) -> torch.Tensor:
 def _quadratic(flat: torch.Tensor, u: torch.Tensor, v: torch.Tensor, side: int) -> torch.Tensor:
     i, j = torch.floor(u + NEAR_px), torch.floor(v + NEAR_px)
     dx, dy = (u - i).float(), (v - j).float()
-    i, j = i.long() % side, j.long() % side
+    i, j = i.int(), j.int()  # a remainder of 64 bits takes a GPU far longer
+    rows, columns = ([(k + by) % side for by in (0, 1, -1)] for k in (j, i))
 
     def near(row: int, column: int) -> torch.Tensor:
-        at = (j + row) % side * side + (i + column) % side
+        at = (rows[row] * side + columns[column]).long()
         return torch.gather(flat, 1, at.view(len(flat), -1)).view(at.shape)
 
     f0 = near(0, 0)

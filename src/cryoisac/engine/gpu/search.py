@@ -16,7 +16,7 @@ from cryoisac.ops.polar import Float
 Float32 = npt.NDArray[np.float32]
 MOST_TOGETHER = 32  # rows of one reference that are multiplied with it at once
 FEWEST_ROWS = 64  # that a batch should hold
-PANEL_SHARE = 4  # batches that prepared references may take
+PANEL_SHARE = 1  # batches that prepared references may take
 FEW_REFERENCES = 8  # of an image, up to which it pays to turn products instead of coefficients
 FOLDED = 6  # times the bytes of coefficients, for the copies of those folded
 
@@ -91,16 +91,19 @@ class Searcher:
         """Return the largest correlation of each row with each reference, shape (m, k)."""
         t = self._trials
         result = np.empty((rows, references), dtype=np.float32)
-        for which in self._parts_of_references(references):
-            panel = t.references(which)
 
-            def work(part: slice, following: slice, which: Indices = which, panel: Folded = panel) -> None:
+        def ask(whose: slice, _: slice) -> None:
+            k = whose.stop - whose.start
+            panel = t.references(np.arange(whose.start, whose.stop))
+
+            def work(part: slice, following: slice) -> None:
                 own = np.arange(part.start, part.stop)
                 images = t.images(own, np.arange(following.start, following.stop), both=True)
-                best = self._score(panel, images, own, len(which))
-                result[part, which[0] : which[-1] + 1] = best.T.cpu().numpy()
+                result[part, whose] = self._score(panel, images, own, k).T.cpu().numpy()
 
-            in_batches(rows, self._row_bytes(len(which) * t.reference_shifts, len(which)), work, self._place)
+            in_batches(rows, self._row_bytes(k * t.reference_shifts, k), work, self._place)
+
+        in_batches(references, self._reference_bytes(), ask, self._place)
         return result
 
     def found(self, labels: Indices, references: int) -> Found:
@@ -114,21 +117,26 @@ class Searcher:
             around=np.empty((m, 7)),
         )
         order = np.argsort(labels, kind="stable")
-        for which in self._parts_of_references(references):
-            first, last = np.searchsorted(labels[order], (which[0], which[-1] + 1))
+
+        def ask(whose: slice, _: slice) -> None:
+            first, last = np.searchsorted(labels[order], (whose.start, whose.stop))
             if last > first:
-                self._match(order[first:last], labels, which, found)
+                self._match(order[first:last], labels, whose, found)
+
+        in_batches(references, self._reference_bytes(), ask, self._place)
         return found
 
-    def _match(self, rows: Indices, labels: Indices, which: Indices, found: Found) -> None:
-        t, panel = self._trials, self._trials.references(which)
+    def _match(self, rows: Indices, labels: Indices, whose: slice, found: Found) -> None:
+        t, panel = self._trials, self._trials.references(np.arange(whose.start, whose.stop))
         groups = groups_of(rows, labels[rows])
 
         def work(part: slice, following: slice) -> None:
             own = groups[part]
-            self._match_groups(own, labels[own[:, 0]] - which[0], panel, groups[following].ravel(), found)
+            self._match_groups(own, labels[own[:, 0]] - whose.start, panel, groups[following].ravel(), found)
 
-        in_batches(len(groups), groups.shape[1] * self._row_bytes(t.reference_shifts, 1), work, self._place)
+        taken = t.reference_shifts * self._folded_bytes // FOLDED  # of each group's reference
+        row_bytes = self._row_bytes(t.reference_shifts, 1)
+        in_batches(len(groups), taken + groups.shape[1] * row_bytes, work, self._place)
 
     def _match_groups(self, rows: Indices, labels: Indices, panel: Folded, following: Indices, found: Found) -> None:
         """Find the poses of groups (g, m) of rows, each on the reference of its label, of the panel."""
@@ -180,13 +188,11 @@ class Searcher:
                 return fused.largest(spectrum_of(t.layout, references, images, groups, angles), precision)
         return correlate(t.layout, references, images, groups, angles)
 
-    def _parts_of_references(self, references: int) -> list[Indices]:
-        """Return parts of the references whose coefficients, and correlations with some rows, fit."""
+    def _reference_bytes(self) -> int:
+        """Return what a reference takes of a batch: its coefficients while made, or correlations with some rows."""
         t = self._trials
-        held = PANEL_SHARE * self._place.batch_bytes // (t.reference_shifts * self._folded_bytes)
-        together = self._place.batch_bytes // (FEWEST_ROWS * t.reference_shifts * t.row_shifts * curve_bytes(t.angles))
-        size = max(1, min(held, max(together, 1)))
-        return [np.arange(i, min(references, i + size)) for i in range(0, references, size)]
+        together = FEWEST_ROWS * t.row_shifts * curve_bytes(t.angles)
+        return t.reference_shifts * max(self._folded_bytes // PANEL_SHARE, together)
 
     def _row_bytes(self, columns: int, references: int) -> int:
         t = self._trials

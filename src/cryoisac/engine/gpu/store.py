@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from cryoisac.engine.contract import Indices
-from cryoisac.engine.gpu.memory import Place, in_batches, is_lack_of_memory, release
+from cryoisac.engine.gpu.memory import NoRoomError, Place, in_batches, is_lack_of_memory, release
 
 Prepare = Callable[[torch.Tensor], torch.Tensor]
 LOADING_COPIES = 4  # of an item while it is prepared
@@ -47,6 +47,7 @@ class Store:
         expected, self._expected = self._expected, None
         if expected is not None and np.array_equal(expected[0], images):
             return self._prepare(self._arrived(expected[1]))
+        del expected  # so that its memory is free
         return self._prepare(self._arrived(self._sent(images)))
 
     def expect(self, images: Indices) -> None:
@@ -56,29 +57,33 @@ class Store:
 
     def _hold(self) -> None:
         """Bring all items to stay; where there is no room for them after all, none."""
-        one = self._prepare(torch.zeros(1, *self._array.shape[1:], device=self._place.device))
         try:
-            held = torch.empty(len(self._array), *one.shape[1:], dtype=one.dtype, device=self._place.device)
-        except RuntimeError as error:
-            if not is_lack_of_memory(error):
+            self._held = self._loaded()
+        except (RuntimeError, NoRoomError) as error:
+            if isinstance(error, RuntimeError) and not is_lack_of_memory(error):
                 raise
-            release(self._place.device)
             self.resident = False
-            return
+        if self._held is None:
+            release(self._place.device)
+
+    def _loaded(self) -> torch.Tensor:
+        one = self._prepare(torch.zeros(1, *self._array.shape[1:], device=self._place.device))
+        held = torch.empty(len(self._array), *one.shape[1:], dtype=one.dtype, device=self._place.device)
 
         def load(part: slice, following: slice) -> None:
             items = _tensor(self._array[part])
             held[part] = self._prepare(items.to(self._place.device))
 
         in_batches(len(self._array), LOADING_COPIES * self._item_bytes, load, self._place)
-        self._held = held
+        return held
 
     def _sent(self, images: Indices) -> torch.Tensor:
-        items = _tensor(self._array[images])
         if self._side is None:
-            return items.to(self._place.device)
+            return _tensor(self._array[images]).to(self._place.device)
         with torch.cuda.stream(self._side):
-            return items.pin_memory().to(self._place.device, non_blocking=True)
+            pinned = torch.empty(len(images), *self._array.shape[1:], pin_memory=True)
+            np.take(self._array, images, axis=0, out=pinned.numpy(), mode="clip")  # checked; others go by a buffer
+            return pinned.to(self._place.device, non_blocking=True)
 
     def _arrived(self, items: torch.Tensor) -> torch.Tensor:
         """Return items once their copy, on a stream of its own, is complete."""

@@ -46,7 +46,7 @@ class Turner:
 
     def moved(self, samples: torch.Tensor, shifts_px: torch.Tensor) -> torch.Tensor:
         """Return rings (n, samples) moved by each of some shifts (s, 2), shape (n, s, samples)."""
-        alpha = shifts_px @ self._waves
+        alpha = self._turns(shifts_px)
         return torch.cos(alpha) * samples[:, None] - torch.sin(alpha) * self._opposite(samples)[:, None]
 
     def laid(self, spectra: torch.Tensor, placed: torch.Tensor) -> torch.Tensor:
@@ -97,8 +97,13 @@ class Turner:
         return placed, now.value
 
     def _phases(self, placed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        alpha = placed[:, 1:3].float() @ self._waves
+        alpha = self._turns(placed[:, 1:3].float())
         return torch.cos(alpha), torch.sin(alpha)
+
+    def _turns(self, shifts_px: torch.Tensor) -> torch.Tensor:
+        """Return the phases of shifts (n, 2), shape (n, samples): no product of matrices, which may be in tf32."""
+        x, y = self._waves
+        return shifts_px[:, :1] * x + shifts_px[:, 1:] * y
 
     def _opposite(self, samples: torch.Tensor) -> torch.Tensor:
         """Return rings turned by 180 degrees."""
@@ -113,20 +118,23 @@ class Turner:
         angle = placed[:, :1] * self._orders
         factor = torch.complex(torch.cos(angle).float(), -torch.sin(angle).float())
         mirror = placed[:, 3, None, None] != 0
-        result: list[list[torch.Tensor]] = [[] for _ in range(derivatives + 1)]
+        powers = range(derivatives, -1, -1)
+        result: list[list[torch.Tensor]] = [[] for _ in powers]
         for s in self._layout.stretches:
             orders = s.length // 2 + 1
             own = spectra[:, s.coefficient : s.coefficient + s.rings * orders].reshape(-1, s.rings, orders)
             laid = torch.where(mirror, own.conj(), own) * factor[:, None, :orders]
-            for power, parts in enumerate(result):
-                by = (-1j * self._orders[:orders]) ** power
-                parts.append(torch.fft.irfft(laid * by if power else laid, s.length).flatten(1))
+            for power in powers:
+                own = laid * (-1j * self._orders[:orders]) ** power if power else laid
+                own.imag[..., -1] = 0.0  # of the highest order, which cuFFT does not leave out at all lengths
+                result[power].append(torch.fft.irfft(own, s.length).flatten(1))
         return [torch.cat(parts, dim=1) for parts in result]
 
 
 def newton_step(hills: Hills, unit_px: float) -> torch.Tensor:
     """Return the steps (3, n) to the top of each quadratic; the formulas of ``likelihood_reference.newton_step``."""
-    unit = torch.tensor([1 / unit_px, 1.0, 1.0], dtype=hills.slope.dtype, device=hills.slope.device)
+    unit = torch.ones(3, dtype=hills.slope.dtype, device=hills.slope.device)
+    unit[0] = 1 / unit_px  # without a copy from the host, which would wait for the device
     slope = -unit[:, None] * hills.slope
     first, second = torch.triu_indices(3, 3, device=unit.device)
     bend = (unit[first] * unit[second])[:, None] * hills.bend

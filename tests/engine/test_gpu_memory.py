@@ -1,0 +1,193 @@
+"""What breaks on a GPU alone: tensors on several devices, memory that runs out in each place, what holds it then."""
+
+import weakref
+
+import numpy as np
+import pytest
+from test_fast import bandlimited
+from test_likelihood_native import asked
+from torch_engines import needs_torch, place, torch_engine
+
+from cryoisac.engine.contract import Search
+from cryoisac.errors import DeviceError
+from cryoisac.model.poses import Poses
+from cryoisac.ops.polar import Rings
+
+pytestmark = list(needs_torch)
+ROWS, REFERENCES = 12, 4
+SEARCHES = (
+    Search(last_ring=12, normalise_rings=True, x_range_px=2, y_range_px=2),
+    Search(last_ring=12, angle_step_deg=10, mirror=False),
+)
+
+
+def question():
+    rng = np.random.default_rng(5)
+    images, references = bandlimited(rng, ROWS, 32), bandlimited(rng, REFERENCES, 32)
+    rows, offsets = np.arange(ROWS), np.zeros((ROWS, 2))
+    offsets[3] = 3, 2  # where not every shift is open
+    return images, references, rows % REFERENCES, rows, offsets
+
+
+def poses_of(m):
+    rng = np.random.default_rng(6)
+    return Poses(angle_deg=rng.uniform(0, 360, m), shift_px=rng.uniform(-2, 2, (m, 2)), mirror=rng.random(m) < 0.5)
+
+
+def lacking(*_, **__):
+    import torch
+
+    raise torch.cuda.OutOfMemoryError("out of memory")
+
+
+@pytest.mark.filterwarnings("ignore")  # of PyTorch's own, in what it does to fake tensors
+@pytest.mark.parametrize("budget", [1 << 26, 1 << 15], ids=["resident", "streamed"])
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_all_tensors_of_a_question_are_on_one_device(monkeypatch, mode, budget):
+    """Definition: on a GPU no operation mixes devices or types that it may not, whatever is asked."""
+    import torch
+    from fake_cuda import fake_cuda
+
+    from cryoisac.engine.gpu.engine import TorchEngine
+    from cryoisac.engine.gpu.memory import Place
+
+    images, references, labels, rows, offsets = question()
+    with fake_cuda(monkeypatch):
+        engine = TorchEngine(images, Place(device=torch.device("cuda:1"), budget_bytes=budget), mode=mode)
+        for search in SEARCHES:
+            assert engine.score(references, rows, offsets, search).shape == (ROWS, REFERENCES)
+            assert len(engine.match(references, labels, rows, offsets, search).score) == ROWS
+        assert engine.total(labels, rows, poses_of(ROWS), REFERENCES).shape == (REFERENCES, 32, 32)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("budget", [1 << 26, 1 << 15], ids=["resident", "streamed"])
+def test_all_tensors_of_the_likelihood_are_on_one_device(monkeypatch, budget):
+    """Definition: as above."""
+    import torch
+    from fake_cuda import fake_cuda
+
+    from cryoisac.engine.gpu.likelihood import TorchLikelihoodEngine
+    from cryoisac.engine.gpu.memory import Place
+
+    references, images, labels, rows, poses, search = asked("even box")
+    with fake_cuda(monkeypatch):
+        engine = TorchLikelihoodEngine(images, Place(device=torch.device("cuda:1"), budget_bytes=budget))
+        assert engine.score(references, rows, search).shape == (len(rows), len(references))
+        assert len(engine.match(references, labels, rows, search).score) == len(rows)
+        assert len(engine.refine(references, labels, rows, poses, search.last_ring).score) == len(rows)
+        assert len(engine.total(labels, rows, poses, 5)) == 5
+
+
+def test_fake_devices_are_told_apart(monkeypatch):
+    """Known truth: what the tests above are for does fail."""
+    import torch
+    from fake_cuda import fake_cuda
+
+    with fake_cuda(monkeypatch):
+        there = torch.empty(3, device="cuda:1")
+        for other in ("cpu", "cuda:0"):
+            with pytest.raises(RuntimeError, match="device"):
+                there + torch.empty(3, device=other)
+        with pytest.raises(AssertionError):
+            there.numpy()
+
+
+def test_a_batch_that_failed_is_gone_when_memory_is_given_back(monkeypatch):
+    """Known truth: nothing, such as the frames of an error, holds tensors of a batch that is tried again by halves."""
+    import torch
+
+    from cryoisac.engine.gpu import memory
+
+    held, done, released = [], [], []
+
+    def work(part, following):
+        batch = torch.ones(part.stop - part.start)
+        held.append(weakref.ref(batch))
+
+        def deeper(own):
+            if len(own) > 2:
+                lacking()
+
+        deeper(batch * 2)
+        done.append(part)
+
+    def release(device):
+        assert held[-1]() is None
+        released.append(device)
+
+    monkeypatch.setattr(memory, "release", release)
+    memory.in_batches(7, 1, work, place(1 << 10))
+    assert [(part.start, part.stop) for part in done] == [(0, 2), (2, 4), (4, 6), (6, 7)]
+    assert len(released) == 2
+
+
+@pytest.mark.parametrize("said", ["CUDA error: out of memory", "CUFFT_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED"])
+def test_libraries_that_lack_memory(said):
+    """Known truth: memory runs out in libraries too, which raise other errors; a mistake is none of these."""
+    from cryoisac.engine.gpu.memory import is_lack_of_memory
+
+    assert is_lack_of_memory(RuntimeError(said))
+    assert not is_lack_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
+
+
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_fewer_references_are_held_where_memory_runs_out(monkeypatch, mode):
+    """Known truth: references that do not fit at once are taken by halves; where not even one fits, it is said."""
+    from cryoisac.engine.gpu.layout import Layout
+
+    images, references, labels, rows, offsets = question()
+    engine, fold = torch_engine(images, mode), Layout.references
+    expected = engine.score(references, rows, offsets, SEARCHES[0])
+    poses = engine.match(references, labels, rows, offsets, SEARCHES[0])
+    most = expected.shape[1] // 2 * (25 if mode == "fast" else 1)
+
+    def scarce(layout, parts):
+        return lacking() if len(parts[0]) > most else fold(layout, parts)
+
+    monkeypatch.setattr(Layout, "references", scarce)
+    # float32: products of other sizes are added up in another order
+    np.testing.assert_allclose(engine.score(references, rows, offsets, SEARCHES[0]), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        engine.match(references, labels, rows, offsets, SEARCHES[0]).score, poses.score, rtol=1e-5
+    )
+    monkeypatch.setattr(Layout, "references", lacking)
+    with pytest.raises(DeviceError, match="no room"):
+        engine.score(references, rows, offsets, SEARCHES[0])
+
+
+def test_images_are_brought_where_they_cannot_stay(monkeypatch):
+    """Known truth: memory that runs out while images are loaded leaves them on the host, and answers the same."""
+    from cryoisac.engine.gpu.store import Store
+
+    images, references, _, rows, offsets = question()
+    expected = torch_engine(images).score(references, rows, offsets, SEARCHES[0])
+    engine = torch_engine(images)
+    monkeypatch.setattr(Store, "_loaded", lacking)
+    np.testing.assert_allclose(engine.score(references, rows, offsets, SEARCHES[0]), expected, rtol=1e-5)
+    assert not engine._store.resident
+
+
+def test_orders_that_a_real_transform_leaves_out_are_left_out(monkeypatch):
+    """Definition: inverse transforms get no imaginary part at the ends, of which cuFFT makes what it likes."""
+    import torch
+
+    from cryoisac.engine.gpu.layout import Layout
+    from cryoisac.engine.gpu.turning import Turner
+
+    inverse, seen = torch.fft.irfft, []
+
+    def checked(spectra, length):
+        seen.append(float(spectra.imag[..., [0, -1]].abs().max()))
+        return inverse(spectra, length)
+
+    layout = Layout(Rings.between(1, 9), torch.device("cpu"))
+    turner, rng = Turner(layout, 24, torch.device("cpu")), np.random.default_rng(0)
+    samples = torch.from_numpy(rng.standard_normal((3, layout.samples)).astype(np.float32))
+    placed = torch.from_numpy(np.column_stack((rng.uniform(-3, 3, (3, 3)), [0.0, 1.0, 1.0])))
+    expected = turner.hills(layout.spectra(samples), samples, placed)
+    monkeypatch.setattr(torch.fft, "irfft", checked)
+    found = turner.hills(layout.spectra(samples), samples, placed)
+    assert len(seen) == 3 * len(layout.stretches)
+    assert max(seen) == 0
+    assert (found.value == expected.value).all()
