@@ -4,6 +4,7 @@ A *triple* is one image at one shift on one reference, all angles and both mirro
 original counts: one image, reference, shift and mirror.
 """
 
+import faulthandler
 import json
 import os
 import re
@@ -11,7 +12,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +23,7 @@ from typing import Any
 import gpu_fused
 import numpy as np
 import torch
-from gpu_questions import Pixels, RingRows
+from gpu_questions import LAST_RING, Pixels, RingRows
 
 from cryoisac.engine.devices import PROCESSOR, Devices, choose_devices, gpu_rows
 from cryoisac.engine.gpu import memory
@@ -32,11 +35,14 @@ RUNS = ROOT / "build" / "gpu_check_runs"
 TESTS = (
     "tests/engine/test_gpu.py",
     "tests/engine/test_fused.py",
+    "tests/engine/test_gpu_memory.py",
     "tests/engine/test_contract.py",
     "tests/engine/test_likelihood.py",
 )
 REFERENCES, RANGES_px = (10, 50, 200), (1, 2, 3, 4, 6)
 BATCHES_MB = (256, 1024, 4096, 16384)
+TEST_SECONDS = 240  # that tests may take
+GRACE_SECONDS = 90  # beyond the end, after which a device that hangs is given up
 CPU_SECONDS = 4.0  # that the compiled engine is given for each question
 
 
@@ -68,30 +74,74 @@ class Check:
         """Print a line, and keep it for the table."""
         self.lines.append(line)
         print(line, flush=True)
+        self.save()
 
     def save(self) -> None:
         """Write what was found so far."""
+        self.found["table"] = self.lines
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps(self.found, indent=1) + "\n", encoding="utf-8")
+        whole = self.path.with_suffix(".part")
+        whole.write_text(json.dumps(self.found, indent=1) + "\n", encoding="utf-8")
+        whole.replace(self.path)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Note an error, and where it was, and go on, unless the device is lost."""
+        try:
+            yield
+        except Exception as error:
+            where = traceback.format_exc().splitlines()
+            self.found.setdefault("failed", {})[name] = where[:4] + where[-16:] if len(where) > 20 else where
+            self.say(f"{name}: FAILED, {type(error).__name__}: {str(error)[:300]}")
+            print("\n".join(where[-16:]), flush=True)
+            if lost(self):
+                raise
 
 
-def check(device: str, path: Path, *, minutes: float, quick: bool, only: tuple[str, ...]) -> dict[str, Any]:
+def check(
+    device: str, path: Path, *, minutes: float, quick: bool, only: tuple[str, ...], resume: bool = False
+) -> dict[str, Any]:
     """Do every part for which there is time, and print the table."""
-    devices = choose_devices(device)
-    run = Check(devices, path, time.monotonic() + 60 * minutes, quick)
-    for name, part in PARTS.items():
-        if (only and name not in only) or run.left() < 0:
+    run = Check(choose_devices(device), path, time.monotonic() + 60 * minutes, quick)
+    if resume and path.exists():
+        run.found = json.loads(path.read_text(encoding="utf-8"))
+        run.lines = run.found.get("table", [])
+    faulthandler.dump_traceback_later(60 * minutes + GRACE_SECONDS, exit=True)
+    names = [name for name in PARTS if not only or name in only]
+    for number, name in enumerate(names):
+        if run.left() < 0:
+            run.say(f"{name}: left out, no time")
             continue
         start = time.monotonic()
         try:
-            part(run)
-        except Exception as error:
-            run.found[name] = {"failed": f"{type(error).__name__}: {error}"}
-            run.say(f"{name}: FAILED, {type(error).__name__}: {error}")
+            with run.step(name):
+                PARTS[name](run)
+        except Exception:
+            if number + 1 < len(names):
+                restart(run, device, names[number + 1 :])
         run.found.setdefault("seconds", {})[name] = round(time.monotonic() - start, 1)
         run.save()
+    faulthandler.cancel_dump_traceback_later()
     print("\n--- gpu_check ---\n" + "\n".join(run.lines))
     return run.found
+
+
+def lost(run: Check) -> bool:
+    """Return whether the device does nothing any more, as after an access to memory that is not there."""
+    try:
+        synchronised(run)
+        return float(torch.ones(1, device=run.device).add(1).cpu()) != 2
+    except RuntimeError:
+        return True
+
+
+def restart(run: Check, device: str, names: list[str]) -> None:
+    """Do the parts that are left in a new process, as this one has lost the device."""
+    run.say(f"the device is lost; {', '.join(names)} in a new process")
+    words = ["--device", device, "--minutes", f"{max(run.left(), 1) / 60:.2f}", "--only", ",".join(names), "--resume"]
+    words += ["--quick"] if run.quick else []
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, str(ROOT / "benchmarks" / "gpu_check"), *words])
 
 
 def synchronised(run: Check) -> None:
@@ -115,7 +165,9 @@ def seconds(run: Check, work: Callable[[], Any], repeats: int = 3) -> float:
 
 def machine(run: Check) -> None:
     """Measure what computes, and its ceilings: copies of memory, products of matrices in float32 and tf32."""
-    rows = [f"{name} {value}" for name, value in gpu_rows(76, run.devices.memory_share)]
+    rows: list[str] = []
+    with run.step("facts"):
+        rows += [f"{name} {value}" for name, value in gpu_rows(76, run.devices.memory_share)]
     n, side = run.size(1 << 30, 1 << 20), run.size(8192, 256)
     source, target = torch.rand(n // 4, device=run.device), torch.empty(n // 4, device=run.device)
     copied = 2 * n / seconds(run, lambda: target.copy_(source), 9) / 1e9
@@ -141,34 +193,66 @@ def machine(run: Check) -> None:
 def tests(run: Check) -> None:
     """Run the engines' tests on this device."""
     chosen = TESTS[:1] if run.quick else TESTS
-    words = ["-q", "-m", "torch", "-p", "no:cacheprovider", "-o", "filterwarnings=default", *chosen]
+    words = ["-q", "-m", "torch and not long", "-p", "no:cacheprovider", "-o", "filterwarnings=default"]
+    words += ["--tb", "short", "-o", "faulthandler_timeout=120", *chosen]
     words += ["-k", "groups"] if run.quick else []
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *words],
-        cwd=ROOT,
-        env=os.environ | {"CRYOISAC_TEST_DEVICE": str(run.device)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=max(run.left(), 30),
-    )
-    tail = [line for line in done.stdout.splitlines() if re.match(r"FAILED|ERROR|\d+ (passed|failed)", line)]
-    run.found["tests"] = {"status": done.returncode, "tail": tail[-30:]}
-    run.say(f"tests    {'; '.join(tail[-6:]) or done.stderr[-300:]}")
+    log = run.path.with_name("gpu_check_tests.txt")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as file:
+        try:
+            status: int | str = subprocess.run(
+                [sys.executable, "-m", "pytest", *words],
+                cwd=ROOT,
+                env=os.environ | {"CRYOISAC_TEST_DEVICE": str(run.device)},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                check=False,
+                timeout=min(max(run.left(), 30), TEST_SECONDS),
+            ).returncode
+        except subprocess.TimeoutExpired:
+            status = "not over in time"
+    said = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    tail = [line for line in said if re.match(r"FAILED|ERROR|E  |\d+ (passed|failed)", line)]
+    run.found["tests"] = {"status": status, "tail": tail[-60:]}
+    short = [line for line in tail if not line.startswith("E ")]
+    run.say(f"tests    {'; '.join(short[-6:]) or '; '.join(said[-3:])}" + ("" if status in (0, 1) else f" ({status})"))
 
 
 def accuracy(run: Check) -> None:
     """Compare answers with those of the compiled engine and of the definition, with and without tf32."""
-    table = {}
     pixels, ring_rows = Pixels.made(run.size(2000, 6), run.size(20, 2)), RingRows.made(run.size(100, 4), run.size(6, 2))
     others = (pixels, pixels.engine(PROCESSOR)), (ring_rows, LikelihoodReferenceEngine(ring_rows.images))
     for name, (question, other) in zip(("pixels", "rings"), others, strict=True):
         for tf32 in (False, True):
-            mine: Any = question.engine(run.devices, tf32=tf32)
-            table[f"{name}, {'tf32' if tf32 else 'float32'}"] = question.differences(mine, other)
-    run.found["accuracy"] = table
-    for name, row in table.items():
-        run.say(f"accuracy {name:14} " + ", ".join(f"{key} {value:.2g}" for key, value in row.items()))
+            title = f"{name}, {'tf32' if tf32 else 'float32'}"
+            with run.step(f"accuracy {title}"):
+                mine: Any = question.engine(run.devices, tf32=tf32)
+                row = run.found.setdefault("accuracy", {})[title] = question.differences(mine, other)
+                run.say(f"accuracy {title:14} " + ", ".join(f"{key} {value:.2g}" for key, value in row.items()))
+    with run.step("repeated"):
+        repeated(run, pixels, ring_rows)
+
+
+def repeated(run: Check, pixels: Pixels, ring_rows: RingRows) -> None:
+    """Tell whether the same question gets the same answer, bit for bit, and sums the same one in other batches."""
+    n, m = pixels.rows, ring_rows.rows
+    asked: dict[str, Callable[[], Any]] = {
+        "scores": lambda: pixels.score(pixels.engine(run.devices), len(pixels.references), n),
+        "poses": lambda: pixels.match(pixels.engine(run.devices), 3, n).poses.rows(),
+        "sums": lambda: pixels.total(pixels.engine(run.devices), n),
+        "gains": lambda: ring_rows.score(ring_rows.engine(run.devices), LAST_RING, m),
+        "ring sums": lambda: ring_rows.total(ring_rows.engine(run.devices), LAST_RING, m),
+    }
+    same = {name: bool((ask() == ask()).all()) for name, ask in asked.items()}
+    before, memory.LARGEST_BATCH_BYTES = memory.LARGEST_BATCH_BYTES, 64 << 20
+    try:
+        small = {name: asked[name]() for name in ("sums", "ring sums")}
+    finally:
+        memory.LARGEST_BATCH_BYTES = before
+    same |= {f"{name}, small batches": bool((small[name] == asked[name]()).all()) for name in small}
+    run.found["repeated"] = same
+    other = [name for name, alike in same.items() if not alike]
+    run.say(f"repeated {'all the same, bit for bit' if not other else 'NOT THE SAME: ' + ', '.join(other)}")
 
 
 def searches(run: Check) -> None:
@@ -180,11 +264,12 @@ def searches(run: Check) -> None:
             n = question.rows if k < 200 or mode == "fast" else question.rows // 4
             if run.left() < 60 and not run.quick:
                 return
-            taken = seconds(run, partial(question.score, mine, k, n), 1)
-            few = run.size(max(64, int(CPU_SECONDS * 1e6 / (k * 49 * 0.3) * default_threads() / 2)), 8)
-            few = min(few, n)
-            beside = seconds(run, partial(question.score, other, k, few), 1)
-            _compare(run, f"score {mode}, {k} references", n * k * 49, taken, few * k * 49, beside)
+            with run.step(f"score {mode}, {k} references"):
+                taken = seconds(run, partial(question.score, mine, k, n), 1)
+                few = run.size(max(64, int(CPU_SECONDS * 1e6 / (k * 49 * 0.3) * default_threads() / 2)), 8)
+                few = min(few, n)
+                beside = seconds(run, partial(question.score, other, k, few), 1)
+                _compare(run, f"score {mode}, {k} references", n * k * 49, taken, few * k * 49, beside)
 
 
 def _compare(run: Check, name: str, triples: int, taken: float, few: int, beside: float) -> None:
@@ -212,10 +297,11 @@ def reference_free(run: Check) -> None:
             n, shifts = question.rows, (2 * reach + 1) ** 2
             if run.left() < 60 and not run.quick:
                 return
-            taken = seconds(run, partial(question.match, mine, reach, n), 1)
-            few = run.size(min(n, int(CPU_SECONDS * 1e6 / shifts)), 16)
-            beside = seconds(run, partial(question.match, other, reach, few), 1)
-            _compare(run, f"match {mode}, within {reach} px", n * shifts, taken, few * shifts, beside)
+            with run.step(f"match {mode}, within {reach} px"):
+                taken = seconds(run, partial(question.match, mine, reach, n), 1)
+                few = run.size(min(n, int(CPU_SECONDS * 1e6 / shifts)), 16)
+                beside = seconds(run, partial(question.match, other, reach, few), 1)
+                _compare(run, f"match {mode}, within {reach} px", n * shifts, taken, few * shifts, beside)
     taken = seconds(run, partial(question.total, mine, question.rows), 1)
     few = run.size(5000, 16)
     beside = seconds(run, partial(question.total, other, few), 1)
@@ -234,35 +320,35 @@ def rings(run: Check) -> None:
     n, few = question.rows, run.size(2000, 8)
     sizes = ((mine, n), (other, few))
     for last in (18, 37)[: 1 if run.quick else None]:
-        taken, beside = (seconds(run, partial(question.score, e, last, m), 1) for e, m in sizes)
         triples = question.shifts * question.references
-        _compare(run, f"gains, rings to {last}", n * triples, taken, few * triples, beside)
+        with run.step(f"gains, rings to {last}"):
+            taken, beside = (seconds(run, partial(question.score, e, last, m), 1) for e, m in sizes)
+            _compare(run, f"gains, rings to {last}", n * triples, taken, few * triples, beside)
         for name in ("match", "refine", "total"):
             ask = getattr(question, name)
-            taken, beside = (seconds(run, partial(ask, e, last, m), 1) for e, m in sizes)
-            _rates(run, f"{name}, rings to {last}", n / taken, few / beside)
+            with run.step(f"{name}, rings to {last}"):
+                taken, beside = (seconds(run, partial(ask, e, last, m), 1) for e, m in sizes)
+                _rates(run, f"{name}, rings to {last}", n / taken, few / beside)
 
 
 def batches(run: Check) -> None:
     """Time a pass in batches of some sizes, with and without tf32."""
     question = Pixels.made(run.size(20_000, 40), 50)
     before = memory.LARGEST_BATCH_BYTES
-    table = {}
     try:
         for size in BATCHES_MB[: 1 if run.quick else None]:
             memory.LARGEST_BATCH_BYTES = size << 20
             for tf32 in (False, True):
-                engine = question.engine(run.devices, tf32=tf32)
-                n = question.rows
-                table[f"{size} MB{', tf32' if tf32 else ''}"] = {
-                    "score_s": seconds(run, partial(question.score, engine, 50, n), 1),
-                    "match_s": seconds(run, partial(question.match, engine, 3, n), 1),
-                }
+                name, n = f"{size} MB{', tf32' if tf32 else ''}", question.rows
+                with run.step(f"batch {name}"):
+                    engine = question.engine(run.devices, tf32=tf32)
+                    row = run.found.setdefault("batches", {})[name] = {
+                        "score_s": seconds(run, partial(question.score, engine, 50, n), 1),
+                        "match_s": seconds(run, partial(question.match, engine, 3, n), 1),
+                    }
+                    run.say(f"batch    {name:14} score {row['score_s']:.3f} s, match {row['match_s']:.3f} s")
     finally:
         memory.LARGEST_BATCH_BYTES = before
-    run.found["batches"] = table
-    for name, row in table.items():
-        run.say(f"batch    {name:14} score {row['score_s']:.3f} s, match {row['match_s']:.3f} s")
 
 
 def kernels(run: Check) -> None:
@@ -294,9 +380,10 @@ def whole_runs(run: Check) -> None:
             for name in ("cpu", run.devices.names[0] if run.device.type != "cpu" else "torch-cpu"):
                 if run.left() < 20:
                     return
-                taken = _whole_run(run, size, method, name)
-                run.found.setdefault("runs", {})[f"{method}, {size} images, {name}"] = taken
-                run.say(f"run      {method:10} {size:6} images on {name:9} {taken}")
+                with run.step(f"run {method}, {size} images, {name}"):
+                    taken = _whole_run(run, size, method, name)
+                    run.found.setdefault("runs", {})[f"{method}, {size} images, {name}"] = taken
+                    run.say(f"run      {method:10} {size:6} images on {name:9} {taken}")
 
 
 def _whole_run(run: Check, size: int, method: str, device: str) -> str:

@@ -15,6 +15,7 @@ from cryoisac.ops.polar import Rings
 
 pytestmark = list(needs_torch)
 ROWS, REFERENCES = 12, 4
+BUDGET_BYTES = 1 << 26  # that makes more than one batch of a question
 SEARCHES = (
     Search(last_ring=12, normalise_rings=True, x_range_px=2, y_range_px=2),
     Search(last_ring=12, angle_step_deg=10, mirror=False),
@@ -40,43 +41,63 @@ def lacking(*_, **__):
     raise torch.cuda.OutOfMemoryError("out of memory")
 
 
+def counted(monkeypatch):
+    """Return where it will be written how many images at a time are brought before they are needed."""
+    from cryoisac.engine.gpu.store import Store
+
+    counts, expect = [], Store.expect
+
+    def counting(store, images):
+        counts.append(0 if store.resident else len(images))
+        expect(store, images)
+
+    monkeypatch.setattr(Store, "expect", counting)
+    return counts
+
+
 @pytest.mark.filterwarnings("ignore")  # of PyTorch's own, in what it does to fake tensors
-@pytest.mark.parametrize("budget", [1 << 26, 1 << 15], ids=["resident", "streamed"])
+@pytest.mark.parametrize("share", [0.6, 0.0], ids=["resident", "streamed"])
 @pytest.mark.parametrize("mode", ["exact", "fast"])
-def test_all_tensors_of_a_question_are_on_one_device(monkeypatch, mode, budget):
+def test_all_tensors_of_a_question_are_on_one_device(monkeypatch, mode, share):
     """Definition: on a GPU no operation mixes devices or types that it may not, whatever is asked."""
     import torch
     from fake_cuda import fake_cuda
 
+    from cryoisac.engine.gpu import memory
     from cryoisac.engine.gpu.engine import TorchEngine
-    from cryoisac.engine.gpu.memory import Place
 
+    monkeypatch.setattr(memory, "RESIDENT_SHARE", share)
     images, references, labels, rows, offsets = question()
+    brought = counted(monkeypatch)
     with fake_cuda(monkeypatch):
-        engine = TorchEngine(images, Place(device=torch.device("cuda:1"), budget_bytes=budget), mode=mode)
+        engine = TorchEngine(images, memory.Place(device=torch.device("cuda:1"), budget_bytes=BUDGET_BYTES), mode=mode)
         for search in SEARCHES:
             assert engine.score(references, rows, offsets, search).shape == (ROWS, REFERENCES)
             assert len(engine.match(references, labels, rows, offsets, search).score) == ROWS
         assert engine.total(labels, rows, poses_of(ROWS), REFERENCES).shape == (REFERENCES, 32, 32)
+    assert (sum(brought) > 0) == (share == 0)
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("budget", [1 << 26, 1 << 15], ids=["resident", "streamed"])
-def test_all_tensors_of_the_likelihood_are_on_one_device(monkeypatch, budget):
+@pytest.mark.parametrize("share", [0.6, 0.0], ids=["resident", "streamed"])
+def test_all_tensors_of_the_likelihood_are_on_one_device(monkeypatch, share):
     """Definition: as above."""
     import torch
     from fake_cuda import fake_cuda
 
+    from cryoisac.engine.gpu import memory
     from cryoisac.engine.gpu.likelihood import TorchLikelihoodEngine
-    from cryoisac.engine.gpu.memory import Place
 
+    monkeypatch.setattr(memory, "RESIDENT_SHARE", share)
     references, images, labels, rows, poses, search = asked("even box")
+    brought = counted(monkeypatch)
     with fake_cuda(monkeypatch):
-        engine = TorchLikelihoodEngine(images, Place(device=torch.device("cuda:1"), budget_bytes=budget))
+        engine = TorchLikelihoodEngine(images, memory.Place(device=torch.device("cuda:1"), budget_bytes=BUDGET_BYTES))
         assert engine.score(references, rows, search).shape == (len(rows), len(references))
         assert len(engine.match(references, labels, rows, search).score) == len(rows)
         assert len(engine.refine(references, labels, rows, poses, search.last_ring).score) == len(rows)
         assert len(engine.total(labels, rows, poses, 5)) == 5
+    assert (sum(brought) > 0) == (share == 0)
 
 
 def test_fake_devices_are_told_apart(monkeypatch):
@@ -191,3 +212,19 @@ def test_orders_that_a_real_transform_leaves_out_are_left_out(monkeypatch):
     assert len(seen) == 3 * len(layout.stretches)
     assert max(seen) == 0
     assert (found.value == expected.value).all()
+
+
+def test_largest_of_curves_in_any_layout():
+    """Invariance: the largest correlation is the same however a transform lays out angles and mirrors."""
+    import torch
+
+    from cryoisac.engine.gpu.product import top
+
+    curves = torch.from_numpy(np.random.default_rng(0).standard_normal((16, 3, 5, 2), dtype=np.float32))
+    as_cufft = curves.permute(1, 2, 0, 3).contiguous().permute(2, 0, 1, 3)
+    for stride in (1, 4):
+        for mirror in (False, True):
+            own = curves.numpy()[::stride].max(axis=0)
+            expected = own.max(axis=-1) if mirror else own[..., 0]
+            for one in (curves, as_cufft):
+                assert (top(one, stride, mirror).numpy() == expected).all()

@@ -154,12 +154,24 @@ def release(device: torch.device) -> None:
 
 @contextmanager
 def computing(tf32: bool) -> Iterator[None]:
-    """Compute without gradients, and with products of matrices in float32, or in tf32 where that is allowed."""
+    """Compute without gradients, and with products of matrices in float32, or in tf32 where that is allowed.
+
+    Raises
+    ------
+    DeviceError
+        When memory runs out where no smaller batch can be tried.
+    """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     try:
         with torch.inference_mode():
             yield
+    except RuntimeError as error:
+        if not is_lack_of_memory(error):
+            raise
+        raise DeviceError(
+            "GPU", f"memory ran out; end other programs on it, or give --device cpu ({str(error).splitlines()[0]})"
+        ) from error
     finally:
         torch.set_float32_matmul_precision(before)
 

@@ -93,9 +93,11 @@ def curve_bytes(angles: int) -> int:
 
 def top(curves: torch.Tensor, stride: int, mirror: bool) -> torch.Tensor:
     """Return the largest of correlations (a, ..., 2) over angles, of which every ``stride``-th counts, and mirrors."""
-    if mirror:
-        return curves[::stride].amax(dim=(0, -1))  # which lie side by side as cuFFT leaves them
-    return curves[::stride, ..., 0].amax(dim=0)
+    if not mirror:
+        return curves[::stride, ..., 0].amax(dim=0)
+    if curves.stride(0) == curves.shape[-1]:
+        return curves[::stride].amax(dim=(0, -1))  # angles and mirrors side by side, as cuFFT leaves them
+    return curves[::stride].amax(dim=0).amax(dim=-1)
 
 
 def last_largest(values: torch.Tensor, dim: int) -> torch.Tensor:
