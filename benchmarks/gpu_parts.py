@@ -4,18 +4,13 @@ A *triple* is one image at one shift on one reference, all angles and both mirro
 original counts: one image, reference, shift and mirror.
 """
 
-import faulthandler
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,13 +19,13 @@ import gpu_fused
 import numpy as np
 import torch
 from gpu_questions import LAST_RING, Pixels, RingRows
+from gpu_record import ROOT, Check, perform, synchronised
 
-from cryoisac.engine.devices import PROCESSOR, Devices, choose_devices, gpu_rows
+from cryoisac.engine.devices import PROCESSOR, choose_devices, gpu_rows
 from cryoisac.engine.gpu import memory
 from cryoisac.engine.likelihood_reference import LikelihoodReferenceEngine
 from cryoisac.engine.native import default_threads
 
-ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "build" / "gpu_check_runs"
 TESTS = (
     "tests/engine/test_gpu.py",
@@ -42,112 +37,18 @@ TESTS = (
 REFERENCES, RANGES_px = (10, 50, 200), (1, 2, 3, 4, 6)
 BATCHES_MB = (256, 1024, 4096, 16384)
 TEST_SECONDS = 240  # that tests may take
-GRACE_SECONDS = 90  # beyond the end, after which a device that hangs is given up
 CPU_SECONDS = 4.0  # that the compiled engine is given for each question
-
-
-@dataclass
-class Check:
-    """What is under way: the device, the sizes, the time, what was found."""
-
-    devices: Devices
-    path: Path
-    ends: float
-    quick: bool
-    found: dict[str, Any] = field(default_factory=dict)
-    lines: list[str] = field(default_factory=list)
-
-    @property
-    def device(self) -> torch.device:
-        """The device, as PyTorch has it."""
-        return torch.device(self.devices.names[0])
-
-    def size(self, whole: int, tiny: int) -> int:
-        """Return a size, or a tiny one where only the program is tried."""
-        return tiny if self.quick else whole
-
-    def left(self) -> float:
-        """Return the seconds until no new part is begun."""
-        return self.ends - time.monotonic()
-
-    def say(self, line: str) -> None:
-        """Print a line, and keep it for the table."""
-        self.lines.append(line)
-        print(line, flush=True)
-        self.save()
-
-    def save(self) -> None:
-        """Write what was found so far."""
-        self.found["table"] = self.lines
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        whole = self.path.with_suffix(".part")
-        whole.write_text(json.dumps(self.found, indent=1) + "\n", encoding="utf-8")
-        whole.replace(self.path)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Note an error, and where it was, and go on, unless the device is lost."""
-        try:
-            yield
-        except Exception as error:
-            where = traceback.format_exc().splitlines()
-            self.found.setdefault("failed", {})[name] = where[:4] + where[-16:] if len(where) > 20 else where
-            self.say(f"{name}: FAILED, {type(error).__name__}: {str(error)[:300]}")
-            print("\n".join(where[-16:]), flush=True)
-            if lost(self):
-                raise
 
 
 def check(
     device: str, path: Path, *, minutes: float, quick: bool, only: tuple[str, ...], resume: bool = False
 ) -> dict[str, Any]:
-    """Do every part for which there is time, and print the table."""
+    """Do every part for which there is time, or some, and print the table."""
     run = Check(choose_devices(device), path, time.monotonic() + 60 * minutes, quick)
-    if resume and path.exists():
-        run.found = json.loads(path.read_text(encoding="utf-8"))
-        run.lines = run.found.get("table", [])
-    faulthandler.dump_traceback_later(60 * minutes + GRACE_SECONDS, exit=True)
-    names = [name for name in PARTS if not only or name in only]
-    for number, name in enumerate(names):
-        if run.left() < 0:
-            run.say(f"{name}: left out, no time")
-            continue
-        start = time.monotonic()
-        try:
-            with run.step(name):
-                PARTS[name](run)
-        except Exception:
-            if number + 1 < len(names):
-                restart(run, device, names[number + 1 :])
-        run.found.setdefault("seconds", {})[name] = round(time.monotonic() - start, 1)
-        run.save()
-    faulthandler.cancel_dump_traceback_later()
-    print("\n--- gpu_check ---\n" + "\n".join(run.lines))
+    if resume:
+        run.resume()
+    perform(run, {name: part for name, part in PARTS.items() if not only or name in only}, device)
     return run.found
-
-
-def lost(run: Check) -> bool:
-    """Return whether the device does nothing any more, as after an access to memory that is not there."""
-    try:
-        synchronised(run)
-        return float(torch.ones(1, device=run.device).add(1).cpu()) != 2
-    except RuntimeError:
-        return True
-
-
-def restart(run: Check, device: str, names: list[str]) -> None:
-    """Do the parts that are left in a new process, as this one has lost the device."""
-    run.say(f"the device is lost; {', '.join(names)} in a new process")
-    words = ["--device", device, "--minutes", f"{max(run.left(), 1) / 60:.2f}", "--only", ",".join(names), "--resume"]
-    words += ["--quick"] if run.quick else []
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, str(ROOT / "benchmarks" / "gpu_check"), *words])
-
-
-def synchronised(run: Check) -> None:
-    """Wait until the device has done what it was told."""
-    if run.device.type != "cpu":
-        torch.get_device_module(run.device).synchronize(run.device)
 
 
 def seconds(run: Check, work: Callable[[], Any], repeats: int = 3) -> float:
@@ -196,7 +97,7 @@ def tests(run: Check) -> None:
     words = ["-q", "-m", "torch and not long", "-p", "no:cacheprovider", "-o", "filterwarnings=default"]
     words += ["--tb", "short", "-o", "faulthandler_timeout=120", *chosen]
     words += ["-k", "groups"] if run.quick else []
-    log = run.path.with_name("gpu_check_tests.txt")
+    log = RUNS.with_name("gpu_check_tests.txt")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as file:
         try:
@@ -213,7 +114,7 @@ def tests(run: Check) -> None:
             status = "not over in time"
     said = log.read_text(encoding="utf-8", errors="replace").splitlines()
     tail = [line for line in said if re.match(r"FAILED|ERROR|E  |\d+ (passed|failed)", line)]
-    run.found["tests"] = {"status": status, "tail": tail[-60:]}
+    run.found["tests"] = {"status": status, "tail": tail[-60:], "said": said[-150:] if status else []}
     short = [line for line in tail if not line.startswith("E ")]
     run.say(f"tests    {'; '.join(short[-6:]) or '; '.join(said[-3:])}" + ("" if status in (0, 1) else f" ({status})"))
 
@@ -306,6 +207,32 @@ def reference_free(run: Check) -> None:
     few = run.size(5000, 16)
     beside = seconds(run, partial(question.total, other, few), 1)
     _rates(run, "total", question.rows / taken, few / beside)
+
+
+def streaming(run: Check) -> None:
+    """Time passes with images brought from the host block by block; compare answers with those of images that stay."""
+    question = Pixels.made(run.size(50_000, 24), 50)
+    asked = {
+        "score": partial(question.score, k=50, n=question.rows),
+        "match": partial(question.match, reach=3, n=question.rows),
+        "total": partial(question.total, n=question.rows),
+    }
+    before = memory.RESIDENT_SHARE
+    engines = {}
+    try:
+        for share in (before, 0.0):
+            memory.RESIDENT_SHARE = share
+            engines[share] = question.engine(run.devices)
+    finally:
+        memory.RESIDENT_SHARE = before
+    for name, ask in asked.items():
+        with run.step(f"streaming {name}"):
+            times = [seconds(run, partial(ask, engine), 1) for engine in engines.values()]
+            a, b = (ask(engine) for engine in engines.values())
+            alike = bool((a.score == b.score).all() if name == "match" else (a == b).all())
+            run.found.setdefault("streaming", {})[name] = {"seconds": times, "same": alike}
+            said = "the same answers" if alike else "OTHER ANSWERS"
+            run.say(f"streamed {name:8} {times[1]:.2f} s; {times[0]:.2f} s where images stay; {said}")
 
 
 def _rates(run: Check, name: str, rate: float, beside: float) -> None:
@@ -418,6 +345,7 @@ PARTS: dict[str, Callable[[Check], None]] = {
     "searches": searches,
     "reference_free": reference_free,
     "rings": rings,
+    "streaming": streaming,
     "batches": batches,
     "kernels": kernels,
     "fused": partial(gpu_fused.compare, seconds=seconds),

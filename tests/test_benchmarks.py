@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def test_definition_stages_are_functions(path: str) -> None:
 def test_gpu_check_runs_without_a_gpu(tmp_path: Path) -> None:
     """Known truth: the program that checks GPUs does each of its parts on the processor, and says so in a table."""
     words = ["--device", "torch-cpu", "--quick", "--minutes", "1", "--only"]
-    parts = "machine,accuracy,searches,rings,fused"
+    parts = "machine,accuracy,searches,rings,streaming,fused"
     program = [sys.executable, str(ROOT / "benchmarks" / "gpu_check"), *words, parts]
     own = os.environ | {"OUT": str(tmp_path), "TRITON_INTERPRET": "1"}
     done = subprocess.run(program, env=own, capture_output=True, text=True, check=False, timeout=120)
@@ -110,7 +111,41 @@ def test_gpu_check_runs_without_a_gpu(tmp_path: Path) -> None:
     assert set(parts.split(",")) <= set(found["seconds"])
     assert found["accuracy"]["pixels, float32"]["scores"] < 1e-5
     assert found["accuracy"]["rings, float32"]["gains"] < 0.05
+    assert all(found["repeated"].values())
+    assert all(row["same"] for row in found["streaming"].values())
     assert found["searches"]["score exact, 10 references"]["ns_a_triple"] > 0
     for row in found.get("fused", {}).values():  # where Triton is installed
         assert row.get("apart", 0) < 1e-6
         assert row.get("scores apart", 0) < 1e-6
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch: make test-gpu")
+def test_gpu_check_goes_on_where_a_part_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known truth: an error is noted with its place and other parts are done; a lost device needs a new process."""
+    import gpu_record
+
+    from cryoisac.engine.devices import choose_devices
+
+    def fails(run: gpu_record.Check) -> None:
+        for number in range(2):
+            with run.step(f"step {number}"):
+                raise ValueError("none")
+        raise KeyError("all")
+
+    started: list[list[str]] = []
+    monkeypatch.setattr(gpu_record.os, "execv", lambda program, words: started.append(words))
+    parts = {"one": fails, "two": lambda run: run.say("done"), "three": lambda run: run.say("done too")}
+    for dead in (False, True):
+        monkeypatch.setattr(gpu_record, "lost", lambda run, dead=dead: dead)
+        run = gpu_record.Check(choose_devices("torch-cpu"), tmp_path / "a.json", time.monotonic() + 60, True)
+        gpu_record.perform(run, parts, "torch-cpu")
+        found = json.loads((tmp_path / "a.json").read_text())
+        assert set(found["failed"]) == ({"step 0", "one"} if dead else {"step 0", "step 1", "one"})
+        assert any("test_benchmarks.py" in line for line in found["failed"]["one"])
+        assert {"done", "done too"} <= set(found["table"])
+    ((_, program, *words),) = started
+    assert (Path(program).name, words[words.index("--only") + 1]) == ("gpu_check", "two,three")
+    again = gpu_record.Check(choose_devices("torch-cpu"), tmp_path / "a.json", time.monotonic(), True)
+    again.resume()
+    assert again.lines == run.lines
