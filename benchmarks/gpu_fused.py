@@ -13,7 +13,7 @@ from gpu_questions import Pixels, RADIUS_px, RingRows
 from cryoisac.model.poses import pixel_error
 
 if TYPE_CHECKING:
-    from gpu_parts import Check
+    from gpu_record import Check
 
 PRECISIONS = ("ieee", "tf32x3", "tf32")
 ANGLES = (64, 128, 256)
@@ -43,14 +43,15 @@ def _alone(run: "Check", seconds: Timer, found: dict[str, Any]) -> None:
         truth = beside()
         plain = 1e9 * seconds(run, beside) / pairs
         for precision in PRECISIONS:
-            mine = partial(largest, spectrum, precision)
-            apart = float((mine() - truth).abs().max() / truth.abs().max())
-            taken = 1e9 * seconds(run, mine) / pairs
-            found[f"{angles} angles, {precision}"] = {"ns_a_pair": taken, "plain_ns": plain, "apart": apart}
-            run.say(
-                f"fused    {angles:3} angles {precision:7} {taken:7.3f} ns a pair; transform {plain:.3f} ns,"
-                f" {plain / taken:.2f} times; apart {apart:.1g}"
-            )
+            with run.step(f"fused, {angles} angles, {precision}"):
+                mine = partial(largest, spectrum, precision)
+                apart = float((mine() - truth).abs().max() / truth.abs().max())
+                taken = 1e9 * seconds(run, mine) / pairs
+                found[f"{angles} angles, {precision}"] = {"ns_a_pair": taken, "plain_ns": plain, "apart": apart}
+                run.say(
+                    f"fused    {angles:3} angles {precision:7} {taken:7.3f} ns a pair; transform {plain:.3f} ns,"
+                    f" {plain / taken:.2f} times; apart {apart:.1g}"
+                )
 
 
 def _transformed(spectrum: torch.Tensor) -> torch.Tensor:
@@ -68,21 +69,26 @@ def _questions(run: "Check", seconds: Timer, found: dict[str, Any]) -> None:
         options = (50, reach) if isinstance(question, Pixels) else (18, 18)
         plain = _answered(run, seconds, question, make(), options)
         for precision in PRECISIONS[: 1 if run.quick else None]:
-            mine = _answered(run, seconds, question, make(fused=precision), options)
-            row = {
-                "score_s": mine["score_s"],
-                "match_s": mine["match_s"],
-                "plain_score_s": plain["score_s"],
-                "plain_match_s": plain["match_s"],
-                "scores apart": float(np.abs(mine["scores"] - plain["scores"]).max() / np.abs(plain["scores"]).max()),
-                "other poses": float((pixel_error(mine["poses"], plain["poses"], radius_px=RADIUS_px) > 0.01).mean()),
-            }
-            found[f"{name}, {precision}"] = row
-            run.say(
-                f"fused    {name:13} {precision:7} score {row['plain_score_s'] / row['score_s']:.2f}, match "
-                f"{row['plain_match_s'] / row['match_s']:.2f} times as fast; scores apart {row['scores apart']:.1g}, "
-                f"other poses {row['other poses']:.1g}"
-            )
+            with run.step(f"fused, {name}, {precision}"):
+                mine = _answered(run, seconds, question, make(fused=precision), options)
+                row = {
+                    "score_s": mine["score_s"],
+                    "match_s": mine["match_s"],
+                    "plain_score_s": plain["score_s"],
+                    "plain_match_s": plain["match_s"],
+                    "scores apart": float(
+                        np.abs(mine["scores"] - plain["scores"]).max() / np.abs(plain["scores"]).max()
+                    ),
+                    "other poses": float(
+                        (pixel_error(mine["poses"], plain["poses"], radius_px=RADIUS_px) > 0.01).mean()
+                    ),
+                }
+                found[f"{name}, {precision}"] = row
+                run.say(
+                    f"fused    {name:13} {precision:7} score {row['plain_score_s'] / row['score_s']:.2f}, match "
+                    f"{row['plain_match_s'] / row['match_s']:.2f} times as fast; scores apart "
+                    f"{row['scores apart']:.1g}, other poses {row['other poses']:.1g}"
+                )
 
 
 def _answered(run: "Check", seconds: Timer, question: Any, engine: Any, options: tuple[int, int]) -> dict[str, Any]:
