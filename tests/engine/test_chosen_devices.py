@@ -139,7 +139,7 @@ class TestWithPyTorch:
         failing = chosen.failing
         gpus(count=2, broken={"cuda:0": "it is broken"})
         assert choose_devices("cuda:1").names == ("cuda:1",)
-        assert choose_devices().reason == "cuda:0: it is broken"
+        assert choose_devices("auto").reason == "cuda:0: it is broken"
         with pytest.raises(DeviceError, match="cuda:0: it is broken; or give --device cpu"):
             choose_devices("cuda")
         assert failing("cpu") == ""
