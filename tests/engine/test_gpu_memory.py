@@ -1,6 +1,8 @@
 """What breaks on a GPU alone: tensors on several devices, memory that runs out in each place, what holds it then."""
 
 import weakref
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -143,6 +145,24 @@ def test_a_batch_that_failed_is_gone_when_memory_is_given_back(monkeypatch):
     assert len(released) == 2
 
 
+def test_what_is_given_back(monkeypatch):
+    """Known truth: unused memory of a GPU, and its plans of transforms; nothing of the processor."""
+    import torch
+
+    from cryoisac.engine.gpu.memory import release
+
+    cleared = []
+    plans = [SimpleNamespace(clear=partial(cleared.append, number)) for number in range(2)]
+    module = SimpleNamespace(empty_cache=partial(cleared.append, "unused"))
+    monkeypatch.setattr(torch.backends.cuda, "cufft_plan_cache", plans)
+    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+    release(torch.device("cpu"))
+    assert cleared == []
+    for name, number in (("cuda:1", 1), ("cuda", 0)):
+        release(torch.device(name))
+        assert cleared[-2:] == [number, "unused"]
+
+
 @pytest.mark.parametrize("said", ["CUDA error: out of memory", "CUFFT_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED"])
 def test_libraries_that_lack_memory(said):
     """Known truth: memory runs out in libraries too, which raise other errors; a mistake is none of these."""
@@ -212,6 +232,16 @@ def test_orders_that_a_real_transform_leaves_out_are_left_out(monkeypatch):
     assert len(seen) == 3 * len(layout.stretches)
     assert max(seen) == 0
     assert (found.value == expected.value).all()
+
+
+def test_memory_that_runs_out_elsewhere_is_told_in_a_line():
+    """Known truth: where no smaller batch can be tried, the user reads a sentence; other errors stay as they are."""
+    from cryoisac.engine.gpu.memory import computing
+
+    with pytest.raises(DeviceError, match="memory ran out"), computing(False):
+        lacking()
+    with pytest.raises(RuntimeError, match="illegal"), computing(False):
+        raise RuntimeError("an illegal memory access")
 
 
 def test_largest_of_curves_in_any_layout():

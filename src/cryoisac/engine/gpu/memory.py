@@ -147,7 +147,7 @@ def is_lack_of_memory(error: RuntimeError) -> bool:
 def release(device: torch.device) -> None:
     """Give back memory that torch holds without using it, and plans of transforms, which hold some too."""
     if device.type == "cuda":
-        torch.backends.cuda.cufft_plan_cache[device].clear()
+        torch.backends.cuda.cufft_plan_cache[device.index or 0].clear()
     if device.type != "cpu":
         torch.get_device_module(device).empty_cache()
 
