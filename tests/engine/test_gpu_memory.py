@@ -258,3 +258,15 @@ def test_largest_of_curves_in_any_layout():
             expected = own.max(axis=-1) if mirror else own[..., 0]
             for one in (curves, as_cufft):
                 assert (top(one, stride, mirror).numpy() == expected).all()
+
+
+def test_rows_are_filled_up():
+    """Definition: all rows in their order, then the last one again, to the next of few sizes; none stay none."""
+    from cryoisac.engine.gpu.sums import TOGETHER, filled
+
+    for n in (0, 1, TOGETHER, TOGETHER + 1):
+        rows = np.random.default_rng(n).permutation(n)
+        more = filled(rows)
+        assert len(more) == -(-n // TOGETHER) * TOGETHER
+        assert (more[:n] == rows).all()
+        assert (more[n:] == rows[-1:]).all()

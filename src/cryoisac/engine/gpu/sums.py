@@ -45,7 +45,7 @@ def class_sums(
     def add(part: slice, following: slice) -> None:
         bounds = starts[part.start : part.stop + 1]
         coming = order[starts[following.start] : starts[following.stop]]
-        values = moved(order[bounds[0] : bounds[-1]], coming)
+        values = moved(filled(order[bounds[0] : bounds[-1]]), filled(coming))[: bounds[-1] - bounds[0]]
         lengths = torch.from_numpy(np.diff(bounds)).to(place.device)
         added = torch.segment_reduce(values, "sum", lengths=lengths, axis=0, unsafe=True)  # lengths that fit, unread
         for own, piece in zip(classes[part], added.cpu().numpy(), strict=True):
@@ -53,6 +53,11 @@ def class_sums(
 
     in_batches(len(classes), TOGETHER * row_bytes, add, place)
     return sums
+
+
+def filled(rows: Indices) -> Indices:
+    """Return rows, the last one repeated, in a number that divides: few sizes, as cuFFT plans anew for each."""
+    return np.concatenate((rows, np.repeat(rows[-1:], -len(rows) % TOGETHER)))
 
 
 def pieces(labels: Indices) -> tuple[Indices, Indices]:
