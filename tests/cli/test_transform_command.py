@@ -1,5 +1,7 @@
 """``cryoisac transform``: a stack moved by the poses of a table."""
 
+from typing import ClassVar
+
 import mrcfile
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from cryoisac.io.mrc_write import write_mrc_stack
 from cryoisac.io.registry import read_image_stack, read_particles
 from cryoisac.model.poses import Poses
 from cryoisac.products import transformed
+from tests.engine.torch_engines import DEVICE, needs_torch
 
 
 @pytest.fixture
@@ -106,3 +109,19 @@ def test_what_cannot_be_done_is_refused_in_one_line(made, capsys, tmp_path, argu
     assert said in error
     assert error.count("\n") == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+class TestOnADevice:
+    pytestmark: ClassVar = list(needs_torch)
+
+    def test_images_and_sums(self, made, monkeypatch):
+        """Independent program: as the compiled kernels do it; block by block."""
+        images, poses, label = made
+        monkeypatch.setattr(transformed, "BLOCK_BYTES", 5 * 400)
+        device = "torch-cpu" if DEVICE == "cpu" else DEVICE
+        arguments = ["stack.mrcs", "table.txt", "moved.mrcs", "--class-sums", "sums.mrcs", "--device", device]
+        assert run(["transform", *arguments]) == 0
+        expected = Moving().move(images, poses)
+        np.testing.assert_allclose(read("moved.mrcs"), expected, atol=2e-6)  # values up to 4, in float32
+        for c, total in enumerate(read("sums.mrcs")):
+            np.testing.assert_allclose(total, expected[label == c].sum(axis=0), atol=1e-5)

@@ -1,9 +1,12 @@
 """Images under poses, their sums, and numbers that compare images and poses."""
 
+from typing import TypedDict, Unpack
+
 import numpy as np
 import numpy.typing as npt
 
 from cryoisac.api.arrays import PoseRows, as_array, as_images, as_labels, as_poses
+from cryoisac.engine.devices import USUAL, choose_devices
 from cryoisac.engine.moving import Moving
 from cryoisac.engine.moving import class_sums as sums_of
 from cryoisac.errors import DataError
@@ -15,6 +18,15 @@ Float = npt.NDArray[np.float64]
 Images = npt.NDArray[np.float32]
 
 
+class How(TypedDict, total=False):
+    """How images are moved, as ``transform`` takes it."""
+
+    method: Method
+    outside: Outside
+    threads: int | None
+    device: str
+
+
 def transform(
     images: npt.ArrayLike,
     poses: PoseRows,
@@ -22,6 +34,7 @@ def transform(
     method: Method = "quadratic",
     outside: Outside = "background",
     threads: int | None = None,
+    device: str = USUAL,
 ) -> Images:
     """Return images under their poses: out(x) = in(R(-a)(M^m x - t) / s).
 
@@ -39,6 +52,8 @@ def transform(
         value.
     threads : int, optional
         Threads; by default all cores that this process may use. The result does not depend on them.
+    device : str
+        What computes: ``"cpu"`` for compiled kernels, ``"cuda:0"`` for a GPU.
 
     Returns
     -------
@@ -58,7 +73,17 @@ def transform(
     """
     pixels = as_images(images)
     placed, scale = as_poses(poses, len(pixels))
-    return Moving(method=method, outside=outside, threads=threads).move(pixels, placed, scale)
+    return _moving(method=method, outside=outside, threads=threads, device=device).move(pixels, placed, scale)
+
+
+def _moving(
+    *,
+    method: Method = "quadratic",
+    outside: Outside = "background",
+    threads: int | None = None,
+    device: str = USUAL,
+) -> Moving:
+    return Moving(method=method, outside=outside, threads=threads, devices=choose_devices(device))
 
 
 def class_sums(
@@ -66,21 +91,20 @@ def class_sums(
     poses: PoseRows,
     labels: npt.ArrayLike,
     k: int | None = None,
-    *,
-    method: Method = "quadratic",
-    outside: Outside = "background",
-    threads: int | None = None,
+    **how: Unpack[How],
 ) -> Float:
     """Return the sum over each class of its images under their poses; no moved image is kept.
 
     Parameters
     ----------
-    images, poses, method, outside, threads
+    images, poses
         As for ``transform``.
     labels : array_like, shape (n,)
         Class of each image from 0; images with -1 are left out.
     k : int, optional
         Number of classes; by default one more than the largest label.
+    **how
+        ``method``, ``outside``, ``threads`` and ``device``, as for ``transform``.
 
     Returns
     -------
@@ -91,9 +115,7 @@ def class_sums(
     placed, scale = as_poses(poses, len(pixels))
     label = as_labels(labels, len(pixels))
     count = int(label.max(initial=-1)) + 1 if k is None else k
-    return sums_of(
-        pixels, placed, label, count, scale=scale, moving=Moving(method=method, outside=outside, threads=threads)
-    )
+    return sums_of(pixels, placed, label, count, scale=scale, moving=_moving(**how))
 
 
 def class_averages(
@@ -101,16 +123,13 @@ def class_averages(
     poses: PoseRows,
     labels: npt.ArrayLike,
     k: int | None = None,
-    *,
-    method: Method = "quadratic",
-    outside: Outside = "background",
-    threads: int | None = None,
+    **how: Unpack[How],
 ) -> Images:
     """Return the mean over each class of its images under their poses.
 
     Parameters
     ----------
-    images, poses, labels, k, method, outside, threads
+    images, poses, labels, k, **how
         As for ``class_sums``.
 
     Returns
@@ -118,7 +137,7 @@ def class_averages(
     ndarray, shape (k, h, w), float32
         Averages; a class without images is zero.
     """
-    sums = class_sums(images, poses, labels, k, method=method, outside=outside, threads=threads)
+    sums = class_sums(images, poses, labels, k, **how)
     label = as_array(labels).astype(np.int64)
     count = np.bincount(label[label >= 0], minlength=len(sums))
     return (sums / np.maximum(count, 1)[:, None, None]).astype(np.float32)

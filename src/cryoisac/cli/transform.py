@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from cryoisac.cli.options import SettingOption, from_options, settings_options, threads_option
+from cryoisac.cli.options import SettingOption, device_options, from_options, settings_options, threads_option
+from cryoisac.engine.devices import choose_devices
 from cryoisac.products.transformed import Outputs, Transformed, transform_stack
 from cryoisac.settings import Transform
 
@@ -33,6 +34,7 @@ from cryoisac.settings import Transform
     help="Write the average of the moved images of each class here.",
 )
 @threads_option
+@device_options
 def command(
     stack: Path,
     table: Path,
@@ -49,9 +51,10 @@ def command(
     file may be STACK and TABLE at once. Leave out OUT where sums or averages of classes are all that is wanted.
     """
     settings = from_options(Transform, options)
+    devices = choose_devices(options["device"], options["gpu_memory_use"])
     outputs = Outputs(images=out, sums=class_sums, averages=class_averages)
     with _progress() as told:
-        made = transform_stack(stack, table, outputs, settings, threads=threads, told=told)
+        made = transform_stack(stack, table, outputs, settings, threads=threads, devices=devices, told=told)
     click.echo("\n".join(summary(made, outputs)))
 
 

@@ -2,17 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from cryoisac.engine import _native
 from cryoisac.engine.contract import Images, Indices, check_labels
+from cryoisac.engine.devices import PROCESSOR, Devices
 from cryoisac.engine.native import chosen_instructions, chosen_threads
 from cryoisac.errors import DataError, SettingError
 from cryoisac.model.poses import Poses
 from cryoisac.ops.fine_grid import fine_grid, window_table
 from cryoisac.settings.transform import METHODS, RULES, Outside
+
+if TYPE_CHECKING:
+    from cryoisac.engine.gpu.memory import Place
 
 Float = npt.NDArray[np.float64]
 
@@ -36,17 +41,20 @@ class Moving:
         Threads; by default all cores that this process may use. The result does not depend on them.
     instructions : str, optional
         One of ``native.instruction_sets()``; the best one by default.
+    devices : Devices
+        What computes; a single one.
 
     Raises
     ------
     SettingError
-        When a method, a rule or a number of threads is not possible.
+        When a method, a rule or a number of threads is not possible, or several devices are given.
     """
 
     method: str = "quadratic"
     outside: Outside = "background"
     threads: int | None = None
     instructions: str | None = None
+    devices: Devices = PROCESSOR
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -55,10 +63,18 @@ class Moving:
         if not number and self.outside not in RULES:
             raise SettingError("outside", f"is {self.outside!r}; choose background, cyclic or a number")
         chosen_threads(self.threads)
+        if len(self.devices.names) > 1:
+            raise SettingError("--device", f"names {len(self.devices.names)} devices; images are moved on one")
+        if self.devices.names and self.method == "fourier":
+            raise SettingError("--method", "fourier is computed on the processor only; give --device cpu")
 
     def move(self, images: Images, poses: Poses, scale: Float | None = None) -> Images:
         """Return images under their poses, shape (n, h, w); see ``transform``."""
         pixels, placements = self._checked(images, poses, scale)
+        if self.devices.names:
+            from cryoisac.engine.gpu import moving
+
+            return moving.move(pixels, placements, self.method, self.outside, self._place())
         moved = np.empty(pixels.shape, dtype=np.float32)
         mover = self._mover(pixels.shape)
         for part in self._blocks(pixels):
@@ -69,11 +85,22 @@ class Moving:
         """Add images under their poses to the sums of their classes, shape (k, h, w), in place."""
         pixels, placements = self._checked(images, poses, scale)
         check_labels(labels, len(pixels), len(sums), least=-1)
+        if self.devices.names:
+            from cryoisac.engine.gpu import moving
+
+            moving.add(pixels, placements, labels, sums, (self.method, self.outside), self._place())
+            return
         mover = self._mover(pixels.shape)
         for part in self._blocks(pixels):
             order = np.argsort(labels[part], kind="stable")
             bounds = np.searchsorted(labels[part][order], np.arange(len(sums) + 1))
             mover.add(pixels[part], self._fine(pixels[part]), placements[part], order, bounds, sums)
+
+    def _place(self) -> "Place":
+        """Return the device, with the memory that may be taken of it."""
+        from cryoisac.engine.gpu import chosen
+
+        return chosen.places(self.devices.names, self.devices.memory_share, chosen_threads(self.threads))[0]
 
     def _checked(self, images: Images, poses: Poses, scale: Float | None) -> tuple[Images, Float]:
         pixels = np.ascontiguousarray(images, dtype=np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoisac.engine.contract import Images
+from cryoisac.engine.devices import PROCESSOR, Devices
 from cryoisac.engine.moving import Moving
 from cryoisac.errors import DataError, FormatError, SettingError
 from cryoisac.io.atomic import write_whole
@@ -91,6 +92,7 @@ def transform_stack(
     settings: Transform,
     *,
     threads: int | None = None,
+    devices: Devices = PROCESSOR,
     told: Told | None = None,
 ) -> Transformed:
     """Move the images of a stack by the poses of a table, and add up its classes.
@@ -107,6 +109,8 @@ def transform_stack(
         Interpolation and what of a pose counts.
     threads : int, optional
         Threads; by default all cores that this process may use.
+    devices : Devices
+        What computes; a single one.
     told : callable, optional
         ``told(done, total)`` is called after each block of images.
 
@@ -135,7 +139,7 @@ def transform_stack(
     work = _Work(
         particles=particles,
         table=replace(given, label=label),
-        moving=Moving(method=settings.method, outside=settings.rule, threads=threads),
+        moving=Moving(method=settings.method, outside=settings.rule, threads=threads, devices=devices),
         sums=np.zeros((len(size), *particles.box_px)),
         told=told,
     )

@@ -23,7 +23,8 @@ from cryoisac.engine.contract import (
 )
 from cryoisac.engine.gpu.layout import Folded, Layout
 from cryoisac.engine.gpu.memory import Place, computing, wide
-from cryoisac.engine.gpu.sampling import Sampler, warped
+from cryoisac.engine.gpu.moving import warped
+from cryoisac.engine.gpu.sampling import Sampler
 from cryoisac.engine.gpu.search import Searcher
 from cryoisac.engine.gpu.store import Store
 from cryoisac.engine.gpu.sums import class_sums

@@ -1,4 +1,4 @@
-"""Images on rings, bilinearly, and images laid on their references, as ``ops.polar`` and ``ops.warp`` define it."""
+"""Images on rings, bilinearly, as ``ops.polar`` defines it."""
 
 import numpy as np
 import torch
@@ -8,7 +8,6 @@ from cryoisac.engine.contract import Offsets
 from cryoisac.engine.gpu.layout import Layout
 from cryoisac.engine.gpu.memory import wide
 from cryoisac.ops.polar import CONSTANT
-from cryoisac.ops.warp import NEAR_px
 
 FAR_BOXES = 4  # sides beyond which it does not matter how far outside a centre lies
 
@@ -77,52 +76,3 @@ class Sampler:
         varies = variance > CONSTANT * ((mean + means) ** 2 + variance)
         scale = torch.where(varies, variance.rsqrt(), 0.0)
         return [own * scale for own in samples]
-
-
-def warped(images: torch.Tensor, placements: torch.Tensor) -> torch.Tensor:
-    """Return images under their poses, by quadratic interpolation, the image itself outside; see ``rotate_shift``.
-
-    Parameters
-    ----------
-    images : Tensor, shape (n, h, h)
-        Images.
-    placements : Tensor, shape (n, 5), of the widest type
-        Cosine and sine of the angle, x, y and mirror of each pose.
-
-    Returns
-    -------
-    Tensor, shape (n, h, h), float32
-        Moved images.
-    """
-    n, side, _ = images.shape
-    half = side // 2
-    line = torch.arange(side, device=images.device)
-    flipped = (2 * half - line) % side
-    column = torch.where(placements[:, 4:5] != 0, flipped, line)  # of each output pixel before the mirror
-    c, s, tx, ty, _ = placements.T[:, :, None, None]
-    x = (column - half)[:, None, :] - tx
-    y = (line - half)[None, :, None] - ty
-    u, v = x * c - y * s + half, x * s + y * c + half
-    inside = (u >= -NEAR_px) & (u < side - NEAR_px) & (v >= -NEAR_px) & (v < side - NEAR_px)
-    still = (line[:, None] * side + column[:, None, :]).view(n, -1)
-    flat = images.reshape(n, -1)
-    moved = _quadratic(flat, u, v, side)
-    return torch.where(inside, moved, torch.gather(flat, 1, still).view(n, side, side))
-
-
-def _quadratic(flat: torch.Tensor, u: torch.Tensor, v: torch.Tensor, side: int) -> torch.Tensor:
-    i, j = torch.floor(u + NEAR_px), torch.floor(v + NEAR_px)
-    dx, dy = (u - i).float(), (v - j).float()
-    i, j = i.int(), j.int()  # a remainder of 64 bits takes a GPU far longer
-    rows, columns = ([(k + by) % side for by in (0, 1, -1)] for k in (j, i))
-
-    def near(row: int, column: int) -> torch.Tensor:
-        at = (rows[row] * side + columns[column]).long()
-        return torch.gather(flat, 1, at.view(len(flat), -1)).view(at.shape)
-
-    f0 = near(0, 0)
-    right, up = near(0, 1), near(1, 0)
-    c1, c3 = right - f0, up - f0
-    c2, c4 = (c1 - f0 + near(0, -1)) / 2, (c3 - f0 + near(-1, 0)) / 2
-    c5 = near(1, 1) - f0 - c1 - c3
-    return f0 + dx * (c1 + (dx - 1) * c2 + dy * c5) + dy * (c3 + (dy - 1) * c4)
