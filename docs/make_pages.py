@@ -47,7 +47,7 @@ These are no part of the settings by which a run is known again, and devices are
 |---|---|
 | `--restart K` | Go back: to the first start (0); with isac2 to the end of main iteration K, 0: the unfinished one. |
 | `--threads N` | Threads to use; the result does not depend on it. All cores by default. |
-| `--device NAME` | What computes: `auto`, `cpu`, `cuda`, `cuda:0,1`; [devices](gpu.md) differ by rounding. |
+| `--device NAME` | What computes: `cpu` by default, `auto`, `cuda`, `cuda:0,1`; [devices](gpu.md) differ by rounding. |
 | `--gpu-memory-use X` | Share of the free memory of GPUs to use, 0.9 by default. |
 | `--gpu-info` | Say what the machine has and what the run needs, and stop. |
 
@@ -138,6 +138,8 @@ What the page shows is told in [explore.md](explore.md).
 | `--class-sums FILE` | Write the sum of the moved images of each class, an MRC stack in the order of classes. |
 | `--class-averages FILE` | Write the average of the moved images of each class. |
 | `--threads N` | Threads to use; the result does not depend on it. All cores by default. |
+| `--device NAME` | What computes: `cpu`, `auto`, `cuda`, `cuda:0`; [devices](gpu.md) differ by rounding. |
+| `--gpu-memory-use X` | Share of the free memory of a GPU to use, 0.9 by default. |
 
 Which tables are read is told in [files.md](files.md#tables-of-poses).
 
