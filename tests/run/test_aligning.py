@@ -300,6 +300,7 @@ def refusals(particles: Path, tmp_path: Path) -> list[tuple[Any, Any, str]]:
         (MRA, tmp_path / "flat.mrcs", "reference 2 has constant"),
         (MRA, 51, "100 images that can be used are too few for 51 references"),
         (replace(MRA, radius=15), 4, "does not fit images of 32 px"),
+        (replace(MRA, radius=None, xr="20"), 4, "shifts of 20 px leave no room"),
         (replace(RFA, radius=14), None, "give at most 1, or a smaller --radius"),
     ]
 

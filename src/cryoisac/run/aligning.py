@@ -206,6 +206,10 @@ def largest_radius(box_px: int, settings: Alignment) -> int:
 def check_radius(box_px: int, radius_px: int, settings: Alignment) -> None:
     """Raise ``SettingError`` unless the rings, and reference-free also their shifts, fit the images."""
     most = box_px // 2 - 2
+    if settings.radius is None and radius_px < settings.ir:
+        raise SettingError(
+            "--xr", f"shifts of {largest_shift(settings):g} px leave no room for a particle in images of {box_px} px"
+        )
     if not settings.ir <= radius_px <= most:
         raise SettingError(
             "--radius", f"{radius_px} px does not fit images of {box_px} px; give from {settings.ir} to {most}"
