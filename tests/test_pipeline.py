@@ -1,18 +1,25 @@
 """The way of a user: simulated particles are classified, averaged at full size, and taken on as a substack."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cryoisac.errors import RunError
+from cryoisac.io.mrc import MrcStack
+from cryoisac.io.registry import read_particles
 from cryoisac.io.star import read_star
 from cryoisac.products.substack import make_substack
+from cryoisac.run.directory import fingerprint
 from cryoisac.scoring.alignment import alignment_errors
 from cryoisac.scoring.files import read_classification, read_truth
 from cryoisac.settings import Averaging, Isac, Simulation, Substack
 from cryoisac.simulation.files import simulate
 from cryoisac.workflow.averaging import run_average
 from cryoisac.workflow.isac import run_isac
+from tests.io.berkeley import database, header
 
 RADIUS = 12
 METHODS = {"likelihood": {"max_shift": 1.0, "starts": 2}, "isac2": {"maxit": 12, "init_iter": 2}}
@@ -67,6 +74,30 @@ def test_classes_are_chosen_by_their_resolution(run: Path, tmp_path: Path) -> No
     taken = classes_in(made.star)
     assert taken == {number for number, reached in resolution_A.items() if reached <= limit_A}
     assert 0 < len(taken) < len(resolution_A)
+
+
+def test_particles_in_a_database_are_found(
+    run: Path, particles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariance: the same images, where the run names an EMAN2 database; changed ones are refused."""
+    images = read_particles(particles).read(np.arange(150))
+    database(tmp_path, "all", images, [header(i, images[i], apix_x=8.0) for i in range(150)])
+    home = tmp_path / "run"
+    shutil.copytree(run, home)
+    record = json.loads((home / "run.json").read_text())
+    record["input"].update(path="bdb:all", sha256=fingerprint(Path(f"bdb:{tmp_path}#all")))
+    (home / "run.json").write_text(json.dumps(record))
+    monkeypatch.chdir(tmp_path)
+    settings = Averaging(no_ctf=True)
+    run_average(run, tmp_path / "expected", settings)
+    run_average(home, tmp_path / "made", settings)
+    expected, made = (MrcStack(tmp_path / name / "class_averages.mrcs") for name in ("expected", "made"))
+    every = np.arange(expected.shape[0])
+    np.testing.assert_array_equal(made.read(every), expected.read(every))
+    record["input"]["sha256"] = "0" * 64
+    (home / "run.json").write_text(json.dumps(record))
+    with pytest.raises(RunError, match="have changed since"):
+        run_average(home, tmp_path / "other", settings)
 
 
 def classes_in(star: Path) -> set[int]:

@@ -3,8 +3,6 @@
 import base64
 import json
 import re
-from collections.abc import Iterator
-from html.parser import HTMLParser
 from io import BytesIO
 
 import mrcfile
@@ -14,45 +12,7 @@ import pytest
 
 from cryoisac.errors import RunError
 from cryoisac.report.html import write_report
-
-VOID = {"meta", "img", "input", "br", "hr", "link"}
-
-
-class Page(HTMLParser):
-    """A page as a parser sees it: every element closed in order, its attributes and its words."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict]] = []
-        self.words: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        names = [name for name, _ in attrs]
-        assert len(names) == len(set(names)), f"{tag} has an attribute twice"
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if not {"script", "style"} & set(self.open):
-            self.words.append(data)
-
-    def every(self, tag: str) -> Iterator[dict]:
-        return (attributes for name, attributes in self.elements if name == tag)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.words))
+from tests.pages import Page
 
 
 def page_of(path) -> Page:
@@ -66,7 +26,7 @@ def test_well_formed_with_names_for_everything(make_run):
     assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.every("svg"))
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert next(page.every("html"))["lang"] == "en"
+    assert page.every("html")[0]["lang"] == "en"
     assert [tag for tag, _ in page.elements].count("h1") == 1
 
 

@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 from click.exceptions import NoArgsIsHelpError
@@ -66,8 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         Arguments without the program's name; ``sys.argv`` by default.
     """
+    leave(arguments)
+
+
+def leave(
+    arguments: Sequence[str] | None = None, command: click.Command = group, program: str = "cryoisac"
+) -> NoReturn:
+    """Run a command line by itself, and leave with its exit status; see ``run``."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads are the engine's; must precede NumPy
-    sys.exit(run(arguments))
+    sys.exit(run(arguments, command, program))
 
 
 def run(arguments: Sequence[str] | None = None, command: click.Command = group, program: str = "cryoisac") -> int:

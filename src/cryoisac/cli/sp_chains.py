@@ -1,7 +1,5 @@
 """``sp_chains.py``: the command line by which SPHIRE orders class averages, run by this program."""
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,8 +17,7 @@ STACKS = (".hdf", ".mrcs")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``sp_chains.py`` and leave with its exit status."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # must precede NumPy
-    sys.exit(run(arguments))
+    cli.leave(arguments, command, PROGRAM)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

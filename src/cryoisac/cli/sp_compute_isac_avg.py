@@ -1,7 +1,5 @@
 """``sp_compute_isac_avg.py``: full-size averages by the options of SPHIRE's program, for scripts that call it."""
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,7 @@ ALL = 1000000
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``sp_compute_isac_avg.py`` and leave with its exit status."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads are the engine's; must precede NumPy
-    sys.exit(run(arguments))
+    cli.leave(arguments, command, PROGRAM)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,5 @@
 """``sp_pipe.py isac_substack``: the call of SPHIRE's pipelines for ``cryoisac substack``."""
 
-import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any
 import click
 
 from cryoisac import __version__
-from cryoisac.cli.main import run
+from cryoisac.cli.main import leave
 from cryoisac.cli.options import SettingOption, from_options, option_of
 from cryoisac.cli.substack import summary
 from cryoisac.products.substack import make_substack
@@ -82,5 +80,4 @@ def isac_substack(stack: Path, isac_run: Path, out: Path, averages: Path | None,
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status, as ``cryoisac`` does."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # must precede NumPy
-    sys.exit(run(arguments, group, PROGRAM))
+    leave(arguments, group, PROGRAM)

@@ -4,8 +4,6 @@ Option names, defaults and the meaning of -1 are those of the originals; what is
 directory is the same as that of ``cryoisac isac --method isac2``.
 """
 
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +16,7 @@ import click
 
 from cryoisac.cli.isac import play
 from cryoisac.cli.launch import SoleCommand
+from cryoisac.cli.main import leave
 from cryoisac.cli.main import run as run_command
 from cryoisac.cli.options import SettingOption, from_options, option_of, threads_option
 from cryoisac.settings import Described, Isac, describe
@@ -61,17 +60,12 @@ CPU = Program(
 
 def gpu_main(arguments: Sequence[str] | None = None) -> None:
     """Run ``sp_isac2_gpu.py`` and leave with its exit status."""
-    _leave(GPU, arguments)
+    leave(arguments, command_of(GPU), GPU.name)
 
 
 def cpu_main(arguments: Sequence[str] | None = None) -> None:
     """Run ``sp_isac2.py`` and leave with its exit status."""
-    _leave(CPU, arguments)
-
-
-def _leave(program: Program, arguments: Sequence[str] | None) -> None:
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads are the engine's; must precede NumPy
-    sys.exit(run(program, arguments))
+    leave(arguments, command_of(CPU), CPU.name)
 
 
 def run(program: Program, arguments: Sequence[str] | None = None) -> int:
@@ -178,7 +172,7 @@ def _parameters(program: Program) -> list[Callable[[Any], Any]]:
             cls=SettingOption,
             type=float,
             metavar="X",
-            default=None,
+            default=0.9,
             help="Share of the free memory of the GPUs to use.  [more than 0, at most 1; default: 0.9]",
         ),
         click.option("--gpu_info", "gpu_info", cls=SettingOption, is_flag=True, help=INFO),
@@ -211,7 +205,7 @@ def start(program: Program, stack_file: Path, output_directory: Path | None, opt
     from cryoisac.run.call import gpu_numbers, memory_share
 
     gpus = gpu_numbers(options["gpu_devices"] or "")
-    share = memory_share(0.9 if options["gpu_memory_use"] is None else options["gpu_memory_use"])
+    share = memory_share(options["gpu_memory_use"])
     if options["gpu_info"]:
         from cryoisac.cli.devices import show_needs
 

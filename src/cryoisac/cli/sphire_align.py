@@ -4,8 +4,6 @@ Option names, defaults and the meaning of -1 are those of the originals; what is
 ``cryoisac rfa``.
 """
 
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import click
 
+from cryoisac.cli.main import leave
 from cryoisac.cli.main import run as run_command
 from cryoisac.cli.mra import play
 from cryoisac.cli.options import SettingOption, from_options, option_of, threads_option
@@ -71,17 +70,12 @@ ALI2D = Aligner(
 
 def mref_main(arguments: Sequence[str] | None = None) -> None:
     """Run ``sp_mref_ali2d.py`` and leave with its exit status."""
-    _leave(MREF, arguments)
+    leave(arguments, command_of(MREF), MREF.name)
 
 
 def ali2d_main(arguments: Sequence[str] | None = None) -> None:
     """Run ``sp_ali2d.py`` and leave with its exit status."""
-    _leave(ALI2D, arguments)
-
-
-def _leave(program: Aligner, arguments: Sequence[str] | None) -> None:
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads are the engine's; must precede NumPy
-    sys.exit(run(program, arguments))
+    leave(arguments, command_of(ALI2D), ALI2D.name)
 
 
 def run(program: Aligner, arguments: Sequence[str] | None = None) -> int:

@@ -90,6 +90,10 @@ class Classification:
         """Class of each image, from 1, by the members of these averages; 0 for none, shape (n,)."""
         return _spread(self.number, self.members, len(self.accounted))
 
+    def check_images(self, n: int) -> None:
+        """Raise ``DataError`` unless it tells of ``n`` images."""
+        _check_number(self.directory, len(self.accounted), n)
+
     def take(self, index: npt.ArrayLike) -> "Classification":
         """Return the same classification with the averages ``index``, a mask or positions, alone."""
         rows = np.arange(len(self.number))[np.asarray(index)]
@@ -151,8 +155,8 @@ def read_classification(
         ratio, radius_px = class_tables.read_ratio(home / RATIO)
         ratio = told(record, "derived", "shrink_ratio") or ratio
         poses, accounted = class_tables.isac_poses(home, ratio)
-    if n_images is not None and len(accounted) != n_images:
-        raise DataError(home, f"tells of {len(accounted)} images, not {n_images}; give the stack that was classified")
+    if n_images is not None:
+        _check_number(home, len(accounted), n_images)
     stack = _stack(home)
     number, members = _read_averages(stack)
     _check_members(stack, number, members, accounted)
@@ -175,6 +179,11 @@ def read_classification(
         resolution_A=resolution_A,
     )
     return whole if averages is None else _of_stack(whole, Path(averages))
+
+
+def _check_number(home: Path, told_of: int, n: int) -> None:
+    if told_of != n:
+        raise DataError(home, f"tells of {told_of} images, not {n}; give the stack that was classified")
 
 
 def _kind(home: Path) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from cryoisac import __version__
 from cryoisac.engine.native import default_threads
@@ -16,6 +15,7 @@ from cryoisac.model.poses import Poses
 from cryoisac.ops.fourier import filtering_threads
 from cryoisac.products import full_size
 from cryoisac.products.averages import write_averages, write_chains
+from cryoisac.products.class_tables import classified_particles
 from cryoisac.products.classification import Classification, read_classification
 from cryoisac.products.tables import write_classified
 from cryoisac.report.full_size import Shown, write_page
@@ -123,12 +123,9 @@ def plan_averages(run_dir: Path, home: RunDirectory, settings: Averaging, stack:
         Threads to use.
     """
     whole = read_classification(run_dir)
-    path = stack or whole.particles
-    if path is None or (stack is None and not path.is_file()):
-        named = "names no particles" if path is None else f"names particles that are not there, {path}"
-        raise RunError(run_dir, f"{named}; give --stack")
+    path = stack or classified_particles(run_dir)
     particles = read_particles(path)
-    whole = read_classification(run_dir, n_images=len(particles))
+    whole.check_images(len(particles))
     particles, pixel_size_A = checked(particles, settings)
     chosen = whole if settings.navg is None else whole.take(np.arange(min(settings.navg, len(whole.number))))
     radius_px = checked_radius(settings.radius or whole.radius_px, particles.box_px[0])
@@ -270,7 +267,7 @@ def publish(task: Task, results: list[Averaged], progress: Progress) -> dict[str
     shown = Shown(
         record=record,
         averages=images,
-        working=working_averages(chosen),
+        working=read_image_stack(chosen.averages).read(np.arange(len(chosen.number))),  # those chosen stand first
         curves=np.stack([r.correlation for r in results]),
         files=tuple(sorted(p.name for p in path.iterdir())),
     )
@@ -317,11 +314,3 @@ def _class_record(r: Averaged, members: int, pixel_size_A: float | None) -> dict
 
 def _length(cutoff: float | None, pixel_size_A: float | None) -> float | None:
     return None if cutoff is None or pixel_size_A is None else pixel_size_A / cutoff
-
-
-def working_averages(chosen: Classification) -> npt.NDArray[np.float32] | None:
-    """Return the averages of the classification, those of the classes chosen; ``None`` where they are gone."""
-    stack = read_image_stack(chosen.averages)
-    numbers = read_classification(chosen.directory).number
-    place = {int(c): i for i, c in enumerate(numbers)}
-    return stack.read(np.array([place[int(c)] for c in chosen.number], dtype=np.int64))
