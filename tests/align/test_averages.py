@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from cryoisac.align.averages import Halving, Imaging, class_averages, softened, squared_ctf_sums, turned
+from cryoisac.align.averages import Halving, Imaging, class_averages, softened, squared_ctf_sums
 from cryoisac.engine.reference import ReferenceEngine
 from cryoisac.model.ctf import CtfParameters
-from cryoisac.model.poses import Poses, rotate
-from cryoisac.ops.ctf import ctf_2d, ctf_at
+from cryoisac.model.poses import Poses
+from cryoisac.ops.ctf import ctf_2d, turned
 from cryoisac.ops.fourier import apply_response
 from cryoisac.ops.masks import circle
 from cryoisac.ops.spectra import ring_correlation
@@ -80,18 +80,6 @@ def test_an_empty_class_has_a_zero_average() -> None:
     found = class_averages(ReferenceEngine(images), np.array([0, 0, 2, 2]), Poses.identity(4), 3, how)
     assert not found.images[1].any()
     assert found.sizes.tolist() == [2, 0, 2]
-
-
-def test_ctfs_turn_with_their_images() -> None:
-    """Definition: the CTF of a laid image at frequency k is that of the image at R(-a) M^m k."""
-    rng = np.random.default_rng(2)
-    n = 12
-    ctf, poses, points = some_ctf(rng, n), some_poses(rng, n), rng.uniform(-0.4, 0.4, (30, 2))
-    found = ctf_at(turned(ctf, poses), points, 4.0)
-    for i in range(n):
-        seen = points * (-1 if poses.mirror[i] else 1, 1)
-        source = rotate(-poses.angle_deg[i], seen)
-        np.testing.assert_allclose(found[i], ctf_at(ctf[i : i + 1], source, 4.0)[0], atol=1e-12)
 
 
 def test_squared_ctfs_are_summed_by_class() -> None:

@@ -1,7 +1,7 @@
 """Averages of classes and of their halves, plain or by Wiener's filter: what ends each iteration of an alignment."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import scipy.ndimage
 from cryoisac.engine.contract import Engine, Images, Indices
 from cryoisac.model.ctf import CtfParameters
 from cryoisac.model.poses import Poses
-from cryoisac.ops.ctf import ctf_2d
+from cryoisac.ops.ctf import ctf_2d, turned
 from cryoisac.ops.masks import Mask, normalise_inside
 from cryoisac.ops.spectra import RingCorrelation, ring_correlation
 
@@ -171,18 +171,6 @@ def squared_ctf_sums(imaging: Imaging, labels: Indices, poses: Poses, k: int, bo
         found, first = np.unique(labels[rows], return_index=True)
         sums[found] += np.add.reduceat(squares, first, axis=0)
     return sums
-
-
-def turned(ctf: CtfParameters, poses: Poses) -> CtfParameters:
-    """Return the CTFs of images after they were laid on a reference: their astigmatism turns with them.
-
-    Notes
-    -----
-    A pose (a, m) shows direction θ of the image's transform at θ - a, mirrored at 180° - θ + a; so the angle θ0 of the
-    defocus Δz - A/2 sin 2(θ + θ0) becomes θ0 + a, or 90° - θ0 - a.
-    """
-    angle = ctf.astigmatism_angle_deg + poses.angle_deg
-    return replace(ctf, astigmatism_angle_deg=np.mod(np.where(poses.mirror, 90.0 - angle, angle), 180.0))
 
 
 def _divided(sums: Float, by: Float) -> Float:

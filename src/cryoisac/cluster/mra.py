@@ -1,6 +1,5 @@
 """Multireference alignment: every image finds its reference and its pose on it; classes make the next references."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,6 @@ from cryoisac.model.poses import Poses
 from cryoisac.streams import stream
 
 Scores = npt.NDArray[np.float32]
-Assign = Callable[[Scores, "State"], Indices]
 
 FREE, EQUAL, CLIMBING = "free", "equal", "climbing"
 

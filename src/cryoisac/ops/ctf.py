@@ -189,14 +189,27 @@ def apply_ctf(images: Images, parameters: CtfParameters, pixel_size_A: npt.Array
 def turned(parameters: CtfParameters, poses: Poses) -> CtfParameters:
     """Return the CTF of images once they lie on their references: its astigmatism turns, and mirrors, with the image.
 
-    The angle becomes θ0 + a, or 90 - θ0 - a where the pose mirrors.
-
     Parameters
     ----------
     parameters : CtfParameters
         Parameters of n images as they were taken.
     poses : Poses
         Their poses.
+
+    Returns
+    -------
+    CtfParameters
+        The same but for ``astigmatism_angle_deg``.
+
+    Raises
+    ------
+    DataError
+        When there is not one pose for each set of parameters.
+
+    Notes
+    -----
+    A pose (a, m) shows direction θ of the image's transform at θ - a, mirrored at 180° - θ + a; so the angle θ0 of the
+    defocus Δz - A/2 sin 2(θ + θ0) becomes θ0 + a, or 90° - θ0 - a.
     """
     if len(parameters) != len(poses):
         raise DataError("CTF", f"{len(parameters)} sets of parameters for {len(poses)} poses; give each its own")
