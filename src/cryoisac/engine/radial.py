@@ -46,8 +46,7 @@ class RadialBasis:
 
     def coarse_angles(self, longest: int) -> int:
         """Return how many angles, a power of two, hold the orders that matter for the choice of a shift."""
-        needed = max(FEWEST_ANGLES, int(np.ceil(ANGLES_AN_ORDER * self.main_order)))
-        return min(longest, 1 << (needed - 1).bit_length())
+        return angles_for(self.main_order, longest)
 
     def discrete_angles(self, longest: int, stride: int) -> int:
         """Return how many angles hold all orders, and every ``stride``-th of ``longest`` among them."""
@@ -78,8 +77,7 @@ def radial_basis(
         The eigenvectors of largest moments over all orders; of order 0 the constant besides, where the mean is kept or
         nothing else is.
     """
-    constant = np.sqrt(np.asarray(rings.radii, dtype=np.float64))
-    constant /= np.linalg.norm(constant)
+    constant = constant_of(rings)
     lower = np.tril(moments)
     squares = lower + np.swapaxes(np.tril(moments, -1), 1, 2)
     if keep_mean:
@@ -95,9 +93,25 @@ def radial_basis(
     }
     if keep_mean or not functions:
         functions[0] = np.vstack((constant[None], functions.get(0, np.empty((0, len(constant))))))
+    return _packed({k: functions[k] for k in sorted(functions)}, rings, main_order(energy))
+
+
+def constant_of(rings: Rings) -> Float:
+    """Return the weighted coefficients of order 0 that a constant has on rings, of norm 1, shape (r,)."""
+    constant: Float = np.sqrt(np.asarray(rings.radii, dtype=np.float64))
+    return constant / np.linalg.norm(constant)
+
+
+def main_order(energy: Float) -> int:
+    """Return the lowest order above which there is no more than ``COARSE_LOSS`` of the energy of all, shape (o,)."""
     beyond = np.cumsum(energy[::-1])[::-1] - energy  # of each order: the energy above it
-    main_order = int(np.argmax(beyond <= COARSE_LOSS * total))
-    return _packed({k: functions[k] for k in sorted(functions)}, rings, main_order)
+    return int(np.argmax(beyond <= COARSE_LOSS * energy.sum()))
+
+
+def angles_for(order: int, longest: int) -> int:
+    """Return how many angles, a power of two, hold the orders up to one for the choice of a shift."""
+    needed = max(FEWEST_ANGLES, ANGLES_AN_ORDER * order)
+    return min(longest, 1 << (needed - 1).bit_length())
 
 
 @functools.cache

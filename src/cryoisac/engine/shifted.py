@@ -18,6 +18,13 @@ def trial_grid(search: Search) -> npt.NDArray[np.int64]:
     return np.stack((x.ravel(), y.ravel()), axis=-1)
 
 
+def outer_grid(search: Search) -> npt.NDArray[np.int64]:
+    """Return no step and the outermost ones of a grid, along both axes and each of them, shape (at most 9, 2)."""
+    nx, ny = trial_reach(search)
+    y, x = np.meshgrid(sorted({-ny, 0, ny}), sorted({-nx, 0, nx}), indexing="ij")
+    return np.stack((x.ravel(), y.ravel()), axis=-1)
+
+
 def trial_reach(search: Search) -> tuple[int, int]:
     """Return the number of steps along x and y to either side."""
     nx, ny = (int(np.floor(reach / search.step_px)) for reach in (search.x_range_px, search.y_range_px))

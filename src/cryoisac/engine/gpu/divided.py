@@ -62,7 +62,8 @@ class DividedEngine:
     def __init__(self, images: Images, places: list[Place], *, mode: str = "exact") -> None:
         whole = TorchEngine(images, places[0], mode=mode)
         self._shape, self._plan = whole.shape, whole.plan
-        self._team = _Team(len(images), places, lambda part, place: TorchEngine(images[part], place, mode=mode))
+        n = len(images)
+        self._team = _Team(n, places, lambda part, place: TorchEngine(images[part], place, mode=mode, stack=n))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -131,7 +132,7 @@ class DividedLikelihoodEngine:
             own = RingImages(
                 rings=images.rings, box_px=images.box_px, samples=images.samples[part], ctf2=images.ctf2[part]
             )
-            return TorchLikelihoodEngine(own, place)
+            return TorchLikelihoodEngine(own, place, stack=len(images))
 
         self._team = _Team(len(images), places, make)
 

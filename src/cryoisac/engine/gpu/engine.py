@@ -1,5 +1,6 @@
 """The engine contract on a device: images resampled on rings there, compared as matrices, laid on each other."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,13 +24,13 @@ from cryoisac.engine.contract import (
 )
 from cryoisac.engine.gpu.layout import Folded, Layout
 from cryoisac.engine.gpu.memory import Place, computing, wide
+from cryoisac.engine.gpu.moments import order_energies, order_moments, over_references
 from cryoisac.engine.gpu.moving import warped
 from cryoisac.engine.gpu.sampling import Sampler
 from cryoisac.engine.gpu.search import Searcher
 from cryoisac.engine.gpu.store import Store
 from cryoisac.engine.gpu.sums import class_sums
-from cryoisac.engine.gpu.zoom import coarse_angles
-from cryoisac.engine.likelihood_native import outermost
+from cryoisac.engine.radial import RadialBasis, angles_for, main_order, radial_basis
 from cryoisac.engine.reference import angle_stride
 from cryoisac.errors import DataError, SettingError
 from cryoisac.model.poses import Poses
@@ -39,7 +40,6 @@ MODES = ("exact", "fast")
 SAMPLE_BYTES = 40  # of a sample on a ring: its point, values, normalised values, and what the transform takes
 PIXEL_BYTES = 160  # of a pixel that is moved: points, neighbours, their indices
 ROW_BYTES = 200  # of a row on the host
-TOGETHER = 256  # references whose energy is measured at once
 NEAR_px = 1e-4  # so that rounding does not decide about a whole step, as in ``shifted.allowed``
 
 
@@ -53,22 +53,25 @@ class TorchEngine:
     place : Place
         The device, and what may be taken of its memory; images that do not fit stay on the host.
     mode : str
-        "exact", or "fast": references shifted instead of rows.
+        "exact", or "fast": references shifted instead of rows, and of many compressed for scores.
+    stack : int, optional
+        Images of the whole stack, where these are a part of it.
 
     Notes
     -----
     Exact answers equal those of ``ReferenceEngine``, fast ones those of ``FastReferenceEngine`` but for the choice
-    between shifts whose peaks are nearly equal, to float32 rounding. Batches move them by that rounding; class sums
+    between shifts whose peaks are nearly equal, to float32 rounding, and for ``radial.ENERGY_LOSS`` of the references'
+    energy in scores of many references. Batches move them by that rounding; class sums
     not at all.
     """
 
-    def __init__(self, images: Images, place: Place, *, mode: str = "exact") -> None:
-        stack = check_stack(images)
+    def __init__(self, images: Images, place: Place, *, mode: str = "exact", stack: int | None = None) -> None:
+        own = check_stack(images)
         if mode not in MODES:
             raise SettingError("mode", f"{mode!r}: must be one of {', '.join(MODES)}")
-        self._shape = (stack.shape[0], stack.shape[1], stack.shape[2])
-        self._fast, self._place = mode == "fast", place
-        self._store = Store(stack, place, _with_means, 4 * (stack[:1].size + 1))
+        self._shape = (own.shape[0], own.shape[1], own.shape[2])
+        self._fast, self._place, self._stack = mode == "fast", place, stack or len(own)
+        self._store = Store(own, place, _with_means, 4 * (own[:1].size + 1))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -127,7 +130,7 @@ class TorchEngine:
         check_rows(self.shape, images, offsets_px)
         check_search(self.shape, references, search)
         make = _FastTrials if self._fast else _ExactTrials
-        rows = _Rows(self._store, self.shape[1], images, np.asarray(offsets_px, dtype=np.float64))
+        rows = _Rows(self._store, self._stack, self.shape[1], images, np.asarray(offsets_px, dtype=np.float64))
         trials = make(rows, np.ascontiguousarray(references, dtype=np.float32), search, self._place.device)
         return Searcher(trials, self._place), trials
 
@@ -137,6 +140,7 @@ class _Rows:
     """The rows of a question."""
 
     store: Store
+    stack: int
     box_px: int
     images: Indices
     offsets_px: Offsets
@@ -149,16 +153,16 @@ class _Trials:
         rings = Rings.between(search.first_ring, search.last_ring, search.ring_step)
         self.layout = Layout(rings, device)
         self.angles, self.stride, self.mirror = rings.longest, angle_stride(search, rings.longest), search.mirror
-        self.row_shifts = self.reference_shifts = 1
+        self.stack, self.row_shifts, self.reference_shifts = rows.stack, 1, 1
         self.row_bytes = SAMPLE_BYTES * self.layout.samples + 8 * rows.box_px**2
         self.shifts_px: Offsets = np.zeros((1, 2))
         self._rows, self._references, self._search, self._device = rows, references, search, device
         self._sample = Sampler(self.layout, rows.box_px, device)
 
-    def _reference_spectra(self, which: Indices, shifts_px: Offsets, *, normalise: bool = False) -> list[torch.Tensor]:
+    def _reference_spectra(self, which: Indices, shifts_px: Offsets) -> list[torch.Tensor]:
         own = _with_means(torch.from_numpy(self._references[which]).to(self._device))
         centres = np.broadcast_to(self._rows.box_px // 2 + shifts_px, (len(which), *shifts_px.shape))
-        return self.layout.weighted(self._spectra(own, centres, normalise=normalise))
+        return self.layout.weighted(self._spectra(own, centres, normalise=False))
 
     def _image_spectra(self, rows: Indices, following: Indices, shifts_px: Offsets) -> list[torch.Tensor]:
         source = self._rows
@@ -185,6 +189,9 @@ class _ExactTrials(_Trials):
         self._steps = np.stack((x.ravel(), y.ravel()), axis=-1)
         self.shifts_px = (self._steps * search.step_px).astype(np.float64)
         self.row_shifts = len(self._steps)
+
+    def basis(self) -> None:
+        """All coefficients count."""
 
     def references(self, which: Indices) -> Folded:
         return self.layout.references(self._reference_spectra(which, np.zeros((1, 2))))
@@ -218,7 +225,10 @@ class _FastTrials(_Trials):
         furthest = np.linalg.norm(self.shifts_px, axis=1).max()
         self._ample = (self._room >= furthest).all(axis=1)
         if search.angle_step_deg == 0:
-            self.angles = coarse_angles(self._order_energies(), self.layout.longest)
+            self.angles = angles_for(main_order(self._moments(order_energies)), self.layout.longest)
+
+    def basis(self) -> RadialBasis:
+        return radial_basis(self._moments(order_moments), self.layout.rings)
 
     def references(self, which: Indices) -> Folded:
         return self.layout.references(self._reference_spectra(which, self.shifts_px))
@@ -250,15 +260,15 @@ class _FastTrials(_Trials):
         moves = [shifted.moves_px(angle, self.shifts_px, mirror) for mirror in (False, True)]
         return torch.from_numpy(np.stack(moves, axis=2).astype(np.float32)).to(self._device)
 
-    def _order_energies(self) -> torch.Tensor:
-        """Return the energy of the orders of references without their mean, each of the same energy."""
-        shifts = outermost(self.shifts_px)
-        total = torch.zeros(self.layout.longest // 2 + 1, device=self._device)
-        for first in range(0, len(self._references), TOGETHER):
-            which = np.arange(first, min(first + TOGETHER, len(self._references)))
-            spectra = self._reference_spectra(which, shifts, normalise=True)
-            total += self.layout.order_energy(spectra).sum(dim=0)
-        return total
+    def _moments(self, made: Callable[..., Float]) -> Float:
+        """Return the sum of energies or moments over references, at no shift and the outermost ones."""
+        shifts = shifted.outer_grid(self._search) * self._search.step_px
+
+        def of_some(which: Indices) -> Float:
+            result: Float = made(self.layout, self._reference_spectra(which, shifts), keep_mean=True)
+            return result
+
+        return over_references(len(self._references), of_some)
 
 
 def _shut(moves: torch.Tensor, room: torch.Tensor) -> torch.Tensor:

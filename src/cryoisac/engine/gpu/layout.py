@@ -41,17 +41,20 @@ class Folded:
 
     Parameters
     ----------
+    blocks : list of Block
+        The orders of each; those beyond the last are zero.
     up, down : list of Tensor, shape (orders, n, ..., r)
         For the orders, rising, and for their negatives, in the same order of frequencies as a transform has them. Of
         images, the latter may be left out, as they are the former conjugated and multiplied by i.
     """
 
+    blocks: list[Block]
     up: list[torch.Tensor]
     down: list[torch.Tensor]
 
     def take(self, index: torch.Tensor) -> "Folded":
         """Return those of some images or references."""
-        return Folded([u[:, index] for u in self.up], [d[:, index] for d in self.down])
+        return Folded(self.blocks, [u[:, index] for u in self.up], [d[:, index] for d in self.down])
 
 
 class Layout:
@@ -76,6 +79,7 @@ class Layout:
             for g, s in enumerate(self.stretches)
         ]
         self._weights = [torch.from_numpy(w).to(device) for w in _reference_weights(rings, self.stretches)]
+        self.root_weights = np.sqrt(rings.reference_weights / rings.longest).astype(np.float32)
         self.area = torch.from_numpy(np.repeat(rings.sample_weights, rings.lengths).astype(np.float32)).to(device)
 
     def parts(self, samples: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -106,59 +110,40 @@ class Layout:
 
     def images(self, parts: list[torch.Tensor], *, both: bool) -> Folded:
         """Return coefficients of images, folded to (orders, n, 2, r); ``down`` only where both are wanted."""
-        up, down = [], []
-        for block, own in self._blocks(parts):
-            up.append(_pairs(own, 0))
-            if both:
-                down.append(_pairs(own[:, :, self._inner(block)].flip(2), 1))
-        return Folded(up, down)
+        up = [_pairs(own) for _, own in self.by_order(parts)]
+        down = [self.turned_over(*pair) for pair in zip(self.blocks, up, strict=True)] if both else []
+        return Folded(self.blocks, up, down)
+
+    def turned_over(self, block: Block, up: torch.Tensor) -> torch.Tensor:
+        """Return ``down`` of images for the orders of a block, of its ``up``."""
+        return up[self.inner(block)].flip(0, 2)
 
     def references(self, parts: list[torch.Tensor]) -> Folded:
         """Return weighted coefficients of references, folded to (orders, n, r)."""
         up, down = [], []
-        for block, own in self._blocks(parts):
-            plus, minus = _pairs(own, 0).unbind(dim=2)
+        for block, own in self.by_order(parts):
+            plus, minus = _pairs(own).unbind(dim=2)
             up.append(plus.contiguous())
-            down.append(minus[self._inner(block)].flip(0))
-        return Folded(up, down)
+            down.append(minus[self.inner(block)].flip(0))
+        return Folded(self.blocks, up, down)
 
-    def order_energy(self, parts: list[torch.Tensor]) -> torch.Tensor:
-        """Return the energy of each order of weighted coefficients, shape (n, longest // 2 + 1)."""
-        result = []
-        for block, own in self._blocks(parts):
-            scale = torch.from_numpy(self._unweighted(block.stretch)).to(own.device)
-            energy = (own.abs() ** 2 * scale[:, None]).sum(dim=1)
-            if block.first == 0:
-                energy[:, 0] *= 0.5
-            result.append(energy)
-        return torch.cat(result, dim=1)
-
-    def _unweighted(self, stretch: int) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
-        """Return what turns squared weighted coefficients of rings into energy, an area integral."""
-        first = sum(s.rings for s in self.stretches[:stretch])
-        lengths, rings = np.array(self.rings.lengths[first:]), self.rings
-        scale: np.ndarray[tuple[int], np.dtype[np.float32]] = (
-            (rings.sample_weights[first:] / lengths) / rings.reference_weights[first:] ** 2
-        ).astype(np.float32)
-        return scale
-
-    def _inner(self, block: Block) -> slice:
+    def inner(self, block: Block) -> slice:
         """Return the orders of a block that have a negative."""
         last = block.last - block.first - (block.last - 1 == self.longest // 2)
         return slice(1 if block.first == 0 else 0, last)
 
-    def _blocks(self, parts: list[torch.Tensor]) -> "Iterator[tuple[Block, torch.Tensor]]":
+    def by_order(self, parts: list[torch.Tensor]) -> "Iterator[tuple[Block, torch.Tensor]]":
         """Yield each block and its coefficients, (n, r, orders)."""
         for block in self.blocks:
             yield block, torch.cat([part[:, :, block.first : block.last] for part in parts[block.stretch :]], dim=1)
 
 
-def _pairs(spectra: torch.Tensor, plus: int) -> torch.Tensor:
-    """Return sums and differences of real and imaginary parts, (orders, n, 2, r), the sums at place ``plus``."""
+def _pairs(spectra: torch.Tensor) -> torch.Tensor:
+    """Return sums and differences of real and imaginary parts, (orders, n, 2, r)."""
     own = spectra.permute(2, 0, 1)
     result = torch.empty(own.shape[0], own.shape[1], 2, own.shape[2], device=own.device)
-    torch.add(own.real, own.imag, out=result[:, :, plus])
-    torch.sub(own.real, own.imag, out=result[:, :, 1 - plus])
+    torch.add(own.real, own.imag, out=result[:, :, 0])
+    torch.sub(own.real, own.imag, out=result[:, :, 1])
     return result
 
 

@@ -1,19 +1,23 @@
 """The likelihood engine on a device: ring coefficients stay there, references are moved by phases."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
 from cryoisac.engine.contract import Indices, Match, check_labels
 from cryoisac.engine.gpu.layout import COMPLEX_BYTES, Folded, Layout
 from cryoisac.engine.gpu.memory import Place, computing, in_batches
+from cryoisac.engine.gpu.moments import order_energies, order_moments, over_references
 from cryoisac.engine.gpu.search import Searcher
 from cryoisac.engine.gpu.store import Store
 from cryoisac.engine.gpu.sums import class_sums
 from cryoisac.engine.gpu.turning import Turner
-from cryoisac.engine.gpu.zoom import coarse_angles
 from cryoisac.engine.likelihood import Float32, PoseSearch, RingImages, check_references, norm_powers, used_rings
-from cryoisac.engine.likelihood_native import outermost
+from cryoisac.engine.likelihood_native import ENERGY_LOSS, outermost
 from cryoisac.engine.likelihood_reference import NEWTON_STEPS, frame_shift_px
+from cryoisac.engine.radial import RadialBasis, angles_for, main_order, radial_basis
 from cryoisac.errors import DataError
 from cryoisac.model.poses import Poses, wrap
 from cryoisac.ops.polar import Float, Rings, parabola_offset
@@ -21,7 +25,6 @@ from cryoisac.ops.polar import Float, Rings, parabola_offset
 ROW_BYTES = 160  # of a row on the host
 LAID_BYTES = 120  # of a sample of a row that is laid on its class
 HILL_BYTES = 200  # of a sample of a row whose pose is refined
-TOGETHER = 256  # references whose energy is measured at once
 
 
 class TorchLikelihoodEngine:
@@ -33,16 +36,19 @@ class TorchLikelihoodEngine:
         The images; samples may be mapped from a file.
     place : Place
         The device, and what may be taken of its memory; images that do not fit stay on the host.
+    stack : int, optional
+        Images of the whole stack, where these are a part of it.
 
     Notes
     -----
-    Answers are those of ``LikelihoodReferenceEngine`` to float32 rounding, but for searches, which may choose between
-    shifts whose peaks are nearly equal. Batches move them by that rounding; class sums not at all.
+    Answers are those of ``LikelihoodReferenceEngine`` to float32 rounding, but for searches: these may choose between
+    shifts whose peaks are nearly equal, and gains with many references lack ``ENERGY_LOSS`` of the references' energy.
+    Batches move answers by that rounding; class sums not at all.
     """
 
-    def __init__(self, images: RingImages, place: Place) -> None:
+    def __init__(self, images: RingImages, place: Place, *, stack: int | None = None) -> None:
         _check_rings(images.rings)
-        self._images, self._place = images, place
+        self._images, self._place, self._stack = images, place, stack or len(images)
         self._layout = Layout(images.rings, place.device)
         self._ctf2 = torch.from_numpy(np.array(images.ctf2, dtype=np.float32)).to(place.device)
         self._store = Store(images.samples, place, self._layout.spectra, COMPLEX_BYTES * self._layout.coefficients)
@@ -137,7 +143,8 @@ class TorchLikelihoodEngine:
         check_references(self._images, references, search)
         self._check_images(images)
         layout = self._layout_to(search.last_ring)
-        return _Trials(self._store, np.asarray(images), references, search, layout, self._images.box_px)
+        rows = _Rows(self._store, self._stack, self._images.box_px, np.asarray(images))
+        return _Trials(rows, references, search, layout)
 
     def _layout_to(self, last_ring: int) -> Layout:
         return Layout(used_rings(self._images.rings, last_ring), self._place.device)
@@ -155,34 +162,42 @@ class TorchLikelihoodEngine:
             raise DataError("rows", f"images must be indices from 0 to {len(self._images) - 1}")
 
 
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The rows of a question."""
+
+    store: Store
+    stack: int
+    box_px: int
+    images: Indices
+
+
 class _Trials:
     """Every row once, references at each shift, open at all angles."""
 
-    def __init__(
-        self,
-        store: Store,
-        images: Indices,
-        references: Float32,
-        search: PoseSearch,
-        layout: Layout,
-        box_px: int,
-    ) -> None:
-        self.layout, self.mirror, self.stride, self.row_shifts = layout, search.mirror, 1, 1
+    def __init__(self, rows: _Rows, references: Float32, search: PoseSearch, layout: Layout) -> None:
+        self.layout, self.mirror, self.stride = layout, search.mirror, 1
+        self.stack, self.row_shifts = rows.stack, 1
         self.powers = _powers(references, layout.rings)
-        self._store, self._images, self._references = store, images, references
+        self._rows, self._references = rows, references
         self._shifts_px = np.asarray(search.shifts_px, dtype=np.float64)
         self.reference_shifts, self.row_bytes = len(self._shifts_px), 4 * COMPLEX_BYTES * layout.coefficients
         self._device = layout.area.device
-        self._turner = Turner(layout, box_px, self._device)
-        self.angles = coarse_angles(self._order_energies(), layout.longest)
+        self._turner = Turner(layout, rows.box_px, self._device)
+        self.angles = angles_for(main_order(self._moments(order_energies)), layout.longest)
+
+    def basis(self) -> RadialBasis:
+        moments = self._moments(order_moments)
+        return radial_basis(moments, self.layout.rings, energy_loss=ENERGY_LOSS, keep_mean=False)
 
     def references(self, which: Indices) -> Folded:
         return self.layout.references(self._moved(which, self._shifts_px))
 
     def images(self, rows: Indices, following: Indices, *, both: bool) -> Folded:
-        spectra = self._store.take(self._images[rows])
+        source = self._rows
+        spectra = source.store.take(source.images[rows])
         folded = self.layout.images(self.layout.split(spectra), both=both)
-        self._store.expect(self._images[following])
+        source.store.expect(source.images[following])
         return folded
 
     def close(self, curves: torch.Tensor, rows: Indices) -> None:
@@ -201,16 +216,15 @@ class _Trials:
         moved = self._turner.moved(samples, shifts).flatten(0, 1)
         return self.layout.weighted(self.layout.parts(self.layout.stretched(moved)))
 
-    def _order_energies(self) -> torch.Tensor:
-        """Return the energy of the orders of references, each of the same energy."""
+    def _moments(self, made: Callable[..., Float]) -> Float:
+        """Return the sum of energies or moments over references, at no shift and the outermost ones."""
         shifts = outermost(self._shifts_px)
-        total = torch.zeros(self.layout.longest // 2 + 1, device=self._device)
-        for first in range(0, len(self._references), TOGETHER):
-            which = np.arange(first, min(first + TOGETHER, len(self._references)))
-            energy = self.layout.order_energy(self._moved(which, shifts))
-            whole = energy.sum(dim=1, keepdim=True)
-            total += torch.where(whole > 0, energy / whole, 0.0).sum(dim=0)
-        return total
+
+        def of_some(which: Indices) -> Float:
+            result: Float = made(self.layout, self._moved(which, shifts), keep_mean=False)
+            return result
+
+        return over_references(len(self._references), of_some)
 
 
 def _powers(references: Float32, rings: Rings) -> Float:

@@ -48,7 +48,7 @@ def spectrum_of(layout: Layout, references: Folded, images: Folded, groups: int,
     spectrum = torch.empty(angles, groups, c, 2 * n, device=images.up[0].device)
     orders = min(angles // 2, layout.longest // 2 + 1) if angles < layout.longest else layout.longest // 2 + 1
     for i, (block, up_y, down_y, up_x) in enumerate(
-        zip(layout.blocks, references.up, references.down, images.up, strict=True)
+        zip(images.blocks, references.up, references.down, images.up, strict=True)
     ):
         count = min(block.last, orders) - block.first
         if count <= 0:
@@ -61,8 +61,8 @@ def spectrum_of(layout: Layout, references: Folded, images: Folded, groups: int,
                 _multiply(down_y[first - last :], images.down[i][first - last :], below)
             else:
                 _multiply_turned(down_y[first - last :], up_x[first - block.first : last - block.first], below)
-    if angles < layout.longest:
-        spectrum[angles // 2] = 0
+    known = min(orders, images.blocks[-1].last)
+    spectrum[known : max(known, angles - known + 1)] = 0  # no orders there
     return spectrum.view(angles, groups, c, n, 2)
 
 

@@ -8,9 +8,11 @@ import numpy.typing as npt
 import torch
 
 from cryoisac.engine.contract import Indices
+from cryoisac.engine.gpu.compression import Compression
 from cryoisac.engine.gpu.layout import COMPLEX_BYTES, Folded, Layout
 from cryoisac.engine.gpu.memory import Place, in_batches
 from cryoisac.engine.gpu.product import correlate, curve_bytes, last_largest, peaks, spectrum_of, top
+from cryoisac.engine.radial import RadialBasis
 from cryoisac.ops.polar import Float
 
 Float32 = npt.NDArray[np.float32]
@@ -18,19 +20,28 @@ MOST_TOGETHER = 32  # rows of one reference that are multiplied with it at once
 FEWEST_ROWS = 64  # that a batch should hold
 PANEL_SHARE = 1  # batches that prepared references may take
 FEW_REFERENCES = 8  # of an image, up to which it pays to turn products instead of coefficients
+FEWEST_PAIRS = 1 << 26  # of an image, a reference and a shift, where a radial basis saves more time than it takes
+FEWEST_COLUMNS = 64  # references and their shifts, likewise
 FOLDED = 6  # times the bytes of coefficients, for the copies of those folded
 
 
 class Trials(Protocol):
-    """Rows and references of a question: each row stands for ``row_shifts`` images, each reference for as many."""
+    """Rows and references of a question: each row stands for ``row_shifts`` images, each reference for as many.
+
+    Rows come from a ``stack`` of so many images.
+    """
 
     layout: Layout
     angles: int
     stride: int
     mirror: bool
+    stack: int
     row_shifts: int
     reference_shifts: int
     row_bytes: int
+
+    def basis(self) -> RadialBasis | None:
+        """Return a short basis for the references, or none where all coefficients count."""
 
     def references(self, which: Indices) -> Folded:
         """Return references at their shifts, reference after reference."""
@@ -89,16 +100,18 @@ class Searcher:
 
     def scores(self, rows: int, references: int) -> Float32:
         """Return the largest correlation of each row with each reference, shape (m, k)."""
-        t = self._trials
+        t, short = self._trials, self._compression(references)
         result = np.empty((rows, references), dtype=np.float32)
 
         def ask(whose: slice, _: slice) -> None:
             k = whose.stop - whose.start
             panel = t.references(np.arange(whose.start, whose.stop))
+            panel = short.references(panel) if short else panel
 
             def work(part: slice, following: slice) -> None:
                 own = np.arange(part.start, part.stop)
-                images = t.images(own, np.arange(following.start, following.stop), both=True)
+                images = t.images(own, np.arange(following.start, following.stop), both=short is None)
+                images = short.images(images) if short else images
                 result[part, whose] = self._score(panel, images, own, k).T.cpu().numpy()
 
             in_batches(rows, self._row_bytes(k * t.reference_shifts, k), work, self._place)
@@ -187,6 +200,14 @@ class Searcher:
             if fused.fits(angles):
                 return fused.largest(spectrum_of(t.layout, references, images, groups, angles), precision)
         return correlate(t.layout, references, images, groups, angles)
+
+    def _compression(self, references: int) -> Compression | None:
+        """Return a basis for scores, if it is worth it: whatever rows are asked for, so that answers do not change."""
+        t = self._trials
+        columns = references * t.reference_shifts
+        worth = columns >= FEWEST_COLUMNS and columns * t.stack >= FEWEST_PAIRS
+        basis = t.basis() if worth else None
+        return Compression(t.layout, basis) if basis else None
 
     def _reference_bytes(self) -> int:
         """Return what a reference takes of a batch: its coefficients while made, or correlations with some rows."""

@@ -1,0 +1,93 @@
+"""References and images in a short radial basis, so that products run over few coefficients."""
+
+import itertools
+
+import numpy as np
+import torch
+
+from cryoisac.engine.gpu.layout import Block, Folded, Layout
+from cryoisac.engine.radial import RadialBasis
+
+STEP = 4  # coefficients of an order are filled up to a multiple, so that orders can be multiplied together
+
+
+class Compression:
+    """Brings folded coefficients into a radial basis: B' W^-1/2 (W Y) of references, B' W^1/2 X of images.
+
+    Parameters
+    ----------
+    layout : Layout
+        The rings, of weights W.
+    basis : RadialBasis
+        Functions B for each order.
+    """
+
+    def __init__(self, layout: Layout, basis: RadialBasis) -> None:
+        self._layout, self.blocks = layout, _blocks(layout, basis)
+        device = layout.area.device
+        functions = [_functions(layout, basis, block) for block in self.blocks]
+        roots = [layout.root_weights[-own.shape[1] :, None] for own in functions]
+        pairs = list(zip(functions, roots, strict=True))
+        self._of_references = [torch.from_numpy(own / root).to(device) for own, root in pairs]
+        self._of_images = [torch.from_numpy(own * root).to(device) for own, root in pairs]
+
+    @property
+    def coefficients(self) -> int:
+        """Coefficients of an image or reference, with those that are filled up."""
+        return sum(own.shape[0] * own.shape[2] for own in self._of_images)
+
+    def references(self, folded: Folded) -> Folded:
+        """Return references in the basis."""
+        up, down = [], []
+        for block, own in zip(self.blocks, self._of_references, strict=True):
+            whole = folded.blocks[block.stretch]
+            up.append(torch.bmm(_orders(folded.up[block.stretch], whole.first, block), own))
+            turned = folded.down[block.stretch].flip(0)  # its orders rise, from the first that has a negative
+            inner = self._layout.inner(block)
+            orders = _orders(turned, max(whole.first, 1), Block(*_range(block, inner), block.stretch))
+            down.append(torch.bmm(orders, own[inner]).flip(0))
+        return Folded(self.blocks, up, down)
+
+    def images(self, folded: Folded) -> Folded:
+        """Return images in the basis; of ``folded``, ``down`` is not needed."""
+        up, down = [], []
+        for block, own in zip(self.blocks, self._of_images, strict=True):
+            whole = folded.blocks[block.stretch]
+            orders = _orders(folded.up[block.stretch], whole.first, block)
+            up.append(torch.bmm(orders.flatten(1, 2), own).unflatten(1, (-1, 2)))
+            down.append(self._layout.turned_over(block, up[-1]))
+        return Folded(self.blocks, up, down)
+
+
+def _range(block: Block, inner: slice) -> tuple[int, int]:
+    return block.first + inner.start, block.first + inner.stop
+
+
+def _orders(own: torch.Tensor, first: int, block: Block) -> torch.Tensor:
+    """Return the orders of a block from a tensor whose orders begin with ``first``."""
+    return own[block.first - first : block.last - first]
+
+
+def _blocks(layout: Layout, basis: RadialBasis) -> list[Block]:
+    """Return runs of orders, up to the highest of the basis, that share their rings and their number of functions."""
+    sizes = np.full(int(basis.order[-1]) + 1, STEP)
+    sizes[basis.order] = -(-np.diff(basis.start) // STEP) * STEP
+    blocks = []
+    for stretch, whole in enumerate(layout.blocks):
+        own = sizes[whole.first : whole.last]
+        cuts = np.flatnonzero(np.diff(own)) + 1
+        bounds = whole.first + np.concatenate(([0], cuts, [len(own)]))
+        blocks += [Block(int(a), int(b), stretch) for a, b in itertools.pairwise(bounds) if a < b]
+    return blocks
+
+
+def _functions(layout: Layout, basis: RadialBasis, block: Block) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    """Return the functions of each order of a block, (orders, r, functions), filled up with zeros."""
+    counts, rings = np.diff(basis.start), sum(s.rings for s in layout.stretches[block.stretch :])
+    among = np.flatnonzero((block.first <= basis.order) & (basis.order < block.last))
+    size = -(-int(counts[among].max(initial=1)) // STEP) * STEP
+    functions = np.zeros((block.last - block.first, rings, size), dtype=np.float32)
+    for i in among:
+        own = basis.functions[basis.first[i] : basis.first[i] + counts[i] * rings].reshape(counts[i], rings)
+        functions[basis.order[i] - block.first, :, : counts[i]] = own.T
+    return functions
