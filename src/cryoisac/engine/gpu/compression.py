@@ -8,7 +8,7 @@ import torch
 from cryoisac.engine.gpu.layout import Block, Folded, Layout
 from cryoisac.engine.radial import RadialBasis
 
-STEP = 4  # coefficients of an order are filled up to a multiple, so that orders can be multiplied together
+STEP = 8  # coefficients of an order are filled up to a multiple, so that many orders can be multiplied together
 
 
 class Compression:
@@ -69,12 +69,13 @@ def _orders(own: torch.Tensor, first: int, block: Block) -> torch.Tensor:
 
 
 def _blocks(layout: Layout, basis: RadialBasis) -> list[Block]:
-    """Return runs of orders, up to the highest of the basis, that share their rings and their number of functions."""
-    sizes = np.full(int(basis.order[-1]) + 1, STEP)
-    sizes[basis.order] = -(-np.diff(basis.start) // STEP) * STEP
+    """Return runs of orders, up to the highest of the basis, that share their rings and as many functions."""
+    counts = np.zeros(int(basis.order[-1]) + 1, dtype=np.int64)
+    counts[basis.order] = np.diff(basis.start)
+    falling = np.maximum.accumulate(counts[::-1])[::-1]
     blocks = []
     for stretch, whole in enumerate(layout.blocks):
-        own = sizes[whole.first : whole.last]
+        own = -(-falling[whole.first : whole.last] // STEP)
         cuts = np.flatnonzero(np.diff(own)) + 1
         bounds = whole.first + np.concatenate(([0], cuts, [len(own)]))
         blocks += [Block(int(a), int(b), stretch) for a, b in itertools.pairwise(bounds) if a < b]
