@@ -25,6 +25,22 @@ class Stream:
         assert isinstance(other, Stream)
 
 
+class Event:
+    """Something that has happened."""
+
+    def record(self, stream):
+        assert isinstance(stream, Stream)
+
+    def synchronize(self):
+        pass
+
+
+def pinned(tensor):
+    """Return a tensor that lies on the host."""
+    assert tensor.device.type == "cpu"
+    return tensor
+
+
 class Indexing(TorchFunctionMode):
     """Does what asks a GPU of PyTorch itself, below where tensors may be fake."""
 
@@ -101,6 +117,8 @@ def fake_cuda(monkeypatch):
         pytest.skip("there is a GPU to try, which PyTorch would ask")
     with monkeypatch.context() as patch:
         patch.setattr(torch.cuda, "Stream", Stream)
+        patch.setattr(torch.cuda, "Event", Event)
+        patch.setattr(torch.Tensor, "pin_memory", pinned)
         patch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
         patch.setattr(torch.cuda, "current_stream", lambda device: Stream())
         patch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: None)

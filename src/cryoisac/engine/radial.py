@@ -46,7 +46,7 @@ class RadialBasis:
 
     def coarse_angles(self, longest: int) -> int:
         """Return how many angles, a power of two, hold the orders that matter for the choice of a shift."""
-        return angles_for(self.main_order, longest)
+        return _coarse_angles(self.main_order, longest)
 
     def discrete_angles(self, longest: int, stride: int) -> int:
         """Return how many angles hold all orders, and every ``stride``-th of ``longest`` among them."""
@@ -108,8 +108,12 @@ def main_order(energy: Float) -> int:
     return int(np.argmax(beyond <= COARSE_LOSS * energy.sum()))
 
 
-def angles_for(order: int, longest: int) -> int:
-    """Return how many angles, a power of two, hold the orders up to one for the choice of a shift."""
+def coarse_angles(energy: Float, longest: int) -> int:
+    """Return how many angles matter for the choice of a shift, as ``RadialBasis``, of the energy of all orders."""
+    return _coarse_angles(main_order(energy), longest)
+
+
+def _coarse_angles(order: int, longest: int) -> int:
     needed = max(FEWEST_ANGLES, ANGLES_AN_ORDER * order)
     return min(longest, 1 << (needed - 1).bit_length())
 

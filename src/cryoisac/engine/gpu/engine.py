@@ -23,14 +23,15 @@ from cryoisac.engine.contract import (
     trial_counts,
 )
 from cryoisac.engine.gpu.layout import Folded, Layout
-from cryoisac.engine.gpu.memory import Place, computing, wide
+from cryoisac.engine.gpu.memory import Place, computing
 from cryoisac.engine.gpu.moments import order_energies, order_moments, over_references
 from cryoisac.engine.gpu.moving import warped
 from cryoisac.engine.gpu.sampling import Sampler
 from cryoisac.engine.gpu.search import Searcher
 from cryoisac.engine.gpu.store import Store
 from cryoisac.engine.gpu.sums import class_sums
-from cryoisac.engine.radial import RadialBasis, angles_for, main_order, radial_basis
+from cryoisac.engine.gpu.transfer import sent
+from cryoisac.engine.radial import RadialBasis, coarse_angles, radial_basis
 from cryoisac.engine.reference import angle_stride
 from cryoisac.errors import DataError, SettingError
 from cryoisac.model.poses import Poses
@@ -111,7 +112,7 @@ class TorchEngine:
 
         def moved(rows: Indices, following: Indices) -> torch.Tensor:
             own = self._store.take(images[rows])[:, :-1].view(-1, side, side)
-            placed = torch.from_numpy(placements[rows]).to(wide(self._place.device)).to(self._place.device)
+            placed = sent(placements[rows], self._place.device)
             result = warped(own, placed).flatten(1)
             self._store.expect(images[following])
             return result
@@ -160,22 +161,23 @@ class _Trials:
         self._sample = Sampler(self.layout, rows.box_px, device)
 
     def _reference_spectra(self, which: Indices, shifts_px: Offsets) -> list[torch.Tensor]:
-        own = _with_means(torch.from_numpy(self._references[which]).to(self._device))
-        centres = np.broadcast_to(self._rows.box_px // 2 + shifts_px, (len(which), *shifts_px.shape))
-        return self.layout.weighted(self._spectra(own, centres, normalise=False))
+        own = _with_means(sent(self._references[which], self._device))
+        still = np.zeros((len(which), 2))
+        return self.layout.weighted(self._spectra(own, still, shifts_px, normalise=False))
 
     def _image_spectra(self, rows: Indices, following: Indices, shifts_px: Offsets) -> list[torch.Tensor]:
-        source = self._rows
+        source, normalise = self._rows, self._search.normalise_rings
         own = source.store.take(source.images[rows])
-        centres = source.box_px // 2 + source.offsets_px[rows][:, None] + shifts_px
-        spectra = self._spectra(own, centres, normalise=self._search.normalise_rings)
+        spectra = self._spectra(own, source.offsets_px[rows], shifts_px, normalise=normalise)
         source.store.expect(source.images[following])
         return spectra
 
-    def _spectra(self, pixels: torch.Tensor, centres_px: Offsets, *, normalise: bool) -> list[torch.Tensor]:
+    def _spectra(
+        self, pixels: torch.Tensor, offsets_px: Offsets, shifts_px: Offsets, *, normalise: bool
+    ) -> list[torch.Tensor]:
         side = self._rows.box_px
-        images, means = pixels[:, :-1].view(-1, side, side), pixels[:, -1]
-        return self._sample(images, means, centres_px, normalise=normalise)
+        images = pixels[:, :-1].view(-1, side, side), pixels[:, -1]
+        return self._sample(images, side // 2 + offsets_px, shifts_px, normalise=normalise)
 
 
 class _ExactTrials(_Trials):
@@ -204,7 +206,7 @@ class _ExactTrials(_Trials):
         left, right, down, up = self._counts[rows].transpose(2, 0, 1)[..., None]
         open_to = (-left <= x) & (x <= right) & (-down <= y) & (y <= up)  # g, m, u
         if not open_to.all():
-            shut = torch.from_numpy(~open_to).to(self._device)
+            shut = sent(~open_to, self._device)
             curves.masked_fill_(shut[None, :, None, None, :, :, None], -torch.inf)
 
     def closes_whole_shifts(self, rows: Indices) -> bool:
@@ -225,7 +227,7 @@ class _FastTrials(_Trials):
         furthest = np.linalg.norm(self.shifts_px, axis=1).max()
         self._ample = (self._room >= furthest).all(axis=1)
         if search.angle_step_deg == 0:
-            self.angles = angles_for(main_order(self._moments(order_energies)), self.layout.longest)
+            self.angles = coarse_angles(self._moments(order_energies), self.layout.longest)
 
     def basis(self) -> RadialBasis:
         return radial_basis(self._moments(order_moments), self.layout.rings)
@@ -237,10 +239,12 @@ class _FastTrials(_Trials):
         return self.layout.images(self._image_spectra(rows, following, np.zeros((1, 2))), both=both)
 
     def close(self, curves: torch.Tensor, rows: Indices) -> None:
-        if not self.closes_whole_shifts(rows):
-            moves = self._moves(len(curves))[:, None, None, :, None, None]  # a, g, c, s, m, u, mirror, (x, y)
+        far = np.flatnonzero(np.linalg.norm(self.shifts_px, axis=1) > self._room[rows].min(initial=np.inf))
+        if len(far):  # those nearer are open to all rows
+            at = sent(far, self._device)
+            moves = self._moves(len(curves))[:, at][:, None, None, :, None, None]  # a, g, c, s, m, u, mirror, (x, y)
             room = self._own_room(rows)[None, :, None, None, :, None, None]
-            curves.masked_fill_(_shut(moves, room), -torch.inf)
+            curves[:, :, :, at] = curves[:, :, :, at].masked_fill(_shut(moves, room), -torch.inf)
 
     def closes_whole_shifts(self, rows: Indices) -> bool:
         return bool(self._ample[rows].all())
@@ -252,17 +256,17 @@ class _FastTrials(_Trials):
         return curves.masked_fill(_shut(moves, self._own_room(rows)[None, :, None]), -torch.inf)
 
     def _own_room(self, rows: Indices) -> torch.Tensor:
-        return torch.from_numpy(self._room[rows].astype(np.float32)).to(self._device)
+        return sent(self._room[rows].astype(np.float32), self._device)
 
     def _moves(self, angles: int) -> torch.Tensor:
         """Return how a centre moves at each angle and shift of the references, straight and mirrored, (a, s, 2, 2)."""
         angle = np.arange(angles)[:, None] * 360.0 / angles
         moves = [shifted.moves_px(angle, self.shifts_px, mirror) for mirror in (False, True)]
-        return torch.from_numpy(np.stack(moves, axis=2).astype(np.float32)).to(self._device)
+        return sent(np.stack(moves, axis=2).astype(np.float32), self._device)
 
     def _moments(self, made: Callable[..., Float]) -> Float:
         """Return the sum of energies or moments over references, at no shift and the outermost ones."""
-        shifts = shifted.outer_grid(self._search) * self._search.step_px
+        shifts: Offsets = shifted.outer_grid(self._search) * np.float64(self._search.step_px)
 
         def of_some(which: Indices) -> Float:
             result: Float = made(self.layout, self._reference_spectra(which, shifts), keep_mean=True)

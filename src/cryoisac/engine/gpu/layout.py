@@ -52,7 +52,7 @@ class Folded:
     up: list[torch.Tensor]
     down: list[torch.Tensor]
 
-    def take(self, index: torch.Tensor) -> "Folded":
+    def take(self, index: torch.Tensor | slice) -> "Folded":
         """Return those of some images or references."""
         return Folded(self.blocks, [u[:, index] for u in self.up], [d[:, index] for d in self.down])
 
@@ -110,7 +110,7 @@ class Layout:
 
     def images(self, parts: list[torch.Tensor], *, both: bool) -> Folded:
         """Return coefficients of images, folded to (orders, n, 2, r); ``down`` only where both are wanted."""
-        up = [_pairs(own) for _, own in self.by_order(parts)]
+        up = self._pairs(parts)
         down = [self.turned_over(*pair) for pair in zip(self.blocks, up, strict=True)] if both else []
         return Folded(self.blocks, up, down)
 
@@ -121,8 +121,8 @@ class Layout:
     def references(self, parts: list[torch.Tensor]) -> Folded:
         """Return weighted coefficients of references, folded to (orders, n, r)."""
         up, down = [], []
-        for block, own in self.by_order(parts):
-            plus, minus = _pairs(own).unbind(dim=2)
+        for block, own in zip(self.blocks, self._pairs(parts), strict=True):
+            plus, minus = own.unbind(dim=2)
             up.append(plus.contiguous())
             down.append(minus[self.inner(block)].flip(0))
         return Folded(self.blocks, up, down)
@@ -137,14 +137,21 @@ class Layout:
         for block in self.blocks:
             yield block, torch.cat([part[:, :, block.first : block.last] for part in parts[block.stretch :]], dim=1)
 
-
-def _pairs(spectra: torch.Tensor) -> torch.Tensor:
-    """Return sums and differences of real and imaginary parts, (orders, n, 2, r)."""
-    own = spectra.permute(2, 0, 1)
-    result = torch.empty(own.shape[0], own.shape[1], 2, own.shape[2], device=own.device)
-    torch.add(own.real, own.imag, out=result[:, :, 0])
-    torch.sub(own.real, own.imag, out=result[:, :, 1])
-    return result
+    def _pairs(self, parts: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return sums and differences of real and imaginary parts, (orders, n, 2, r), for each block."""
+        n, device, result = len(parts[0]), parts[0].device, []
+        for block in self.blocks:
+            own = self.stretches[block.stretch :]
+            orders, rings = block.last - block.first, sum(s.rings for s in own)
+            pairs, first = torch.empty(orders, n, 2, rings, device=device), 0
+            for part, stretch in zip(parts[block.stretch :], own, strict=True):
+                source = part[:, :, block.first : block.last].permute(2, 0, 1)
+                last = first + stretch.rings
+                torch.add(source.real, source.imag, out=pairs[:, :, 0, first:last])
+                torch.sub(source.real, source.imag, out=pairs[:, :, 1, first:last])
+                first = last
+            result.append(pairs)
+        return result
 
 
 def _stretches(rings: Rings) -> list[Stretch]:

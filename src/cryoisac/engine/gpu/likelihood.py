@@ -13,11 +13,12 @@ from cryoisac.engine.gpu.moments import order_energies, order_moments, over_refe
 from cryoisac.engine.gpu.search import Searcher
 from cryoisac.engine.gpu.store import Store
 from cryoisac.engine.gpu.sums import class_sums
+from cryoisac.engine.gpu.transfer import Answers, sent
 from cryoisac.engine.gpu.turning import Turner
 from cryoisac.engine.likelihood import Float32, PoseSearch, RingImages, check_references, norm_powers, used_rings
 from cryoisac.engine.likelihood_native import ENERGY_LOSS, outermost
 from cryoisac.engine.likelihood_reference import NEWTON_STEPS, frame_shift_px
-from cryoisac.engine.radial import RadialBasis, angles_for, main_order, radial_basis
+from cryoisac.engine.radial import RadialBasis, coarse_angles, radial_basis
 from cryoisac.errors import DataError
 from cryoisac.model.poses import Poses, wrap
 from cryoisac.ops.polar import Float, Rings, parabola_offset
@@ -104,16 +105,22 @@ class TorchLikelihoodEngine:
         def climb(part: slice, following: slice) -> None:
             rows = order[part]
             which, own = np.unique(labels[rows], return_inverse=True)
-            weighted = torch.from_numpy(references[which, : layout.samples].astype(np.float32)).to(device)
-            weighted = (weighted * layout.area)[torch.from_numpy(own).to(device)]
+            weighted = sent(references[which, : layout.samples].astype(np.float32), device)
+            weighted = (weighted * layout.area)[sent(own, device)]
             spectra = self._store.take(images[rows])
-            start = torch.from_numpy(placed[rows]).to(turner.type).to(device)
+            start = sent(placed[rows], device)
             found, top = turner.climbed(spectra, weighted, start, NEWTON_STEPS)
             self._store.expect(images[order[following]])
-            placed[rows], value[rows] = found.cpu().numpy(), top.cpu().numpy()
 
+            def put(answer: Float) -> None:
+                placed[rows], value[rows] = answer[:, :-1], answer[:, -1]
+
+            answers.put(torch.cat((found, top[:, None]), dim=1), put)
+
+        answers = Answers()
         with computing(self._place.tf32):
             in_batches(len(images), HILL_BYTES * layout.samples, climb, self._place)
+            answers.settle()
         sign = np.where(poses.mirror, -1.0, 1.0)
         moved = Poses(
             angle_deg=wrap(np.rad2deg(sign * placed[:, 0])),
@@ -130,9 +137,7 @@ class TorchLikelihoodEngine:
         turner = Turner(layout, self._images.box_px, device)
 
         def moved(rows: Indices, following: Indices) -> torch.Tensor:
-            laid = turner.laid(
-                self._store.take(images[rows]), torch.from_numpy(placed[rows]).to(turner.type).to(device)
-            )
+            laid = turner.laid(self._store.take(images[rows]), sent(placed[rows], device))
             self._store.expect(images[following])
             return laid
 
@@ -184,7 +189,7 @@ class _Trials:
         self.reference_shifts, self.row_bytes = len(self._shifts_px), 4 * COMPLEX_BYTES * layout.coefficients
         self._device = layout.area.device
         self._turner = Turner(layout, rows.box_px, self._device)
-        self.angles = angles_for(main_order(self._moments(order_energies)), layout.longest)
+        self.angles = coarse_angles(self._moments(order_energies), layout.longest)
 
     def basis(self) -> RadialBasis:
         moments = self._moments(order_moments)
@@ -211,8 +216,8 @@ class _Trials:
 
     def _moved(self, which: Indices, shifts_px: Float) -> list[torch.Tensor]:
         """Return weighted coefficients of references that are moved against shifts of the images."""
-        samples = torch.from_numpy(self._references[which, : self.layout.samples].astype(np.float32)).to(self._device)
-        shifts = torch.from_numpy(-shifts_px.astype(np.float32)).to(self._device)
+        samples = sent(self._references[which, : self.layout.samples].astype(np.float32), self._device)
+        shifts = sent(-shifts_px.astype(np.float32), self._device)
         moved = self._turner.moved(samples, shifts).flatten(0, 1)
         return self.layout.weighted(self.layout.parts(self.layout.stretched(moved)))
 

@@ -10,7 +10,7 @@ import torch
 
 from cryoisac.errors import DeviceError
 
-LARGEST_BATCH_BYTES = 8 << 30  # of a GPU: enough to keep it busy while the next kernels are launched
+LARGEST_BATCH_BYTES = 24 << 30  # of a GPU: enough to keep it busy while the next kernels are launched
 HOST_BATCH_BYTES = 1 << 28
 LACKS = (  # what PyTorch and libraries say where memory ran out
     "out of memory",

@@ -1,6 +1,8 @@
 """Scores and poses by products of matrices: every reference with every image, or each image with its own reference."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -12,12 +14,14 @@ from cryoisac.engine.gpu.compression import Compression
 from cryoisac.engine.gpu.layout import COMPLEX_BYTES, Folded, Layout
 from cryoisac.engine.gpu.memory import Place, in_batches
 from cryoisac.engine.gpu.product import correlate, curve_bytes, last_largest, peaks, spectrum_of, top
+from cryoisac.engine.gpu.transfer import Answers, sent
 from cryoisac.engine.radial import RadialBasis
 from cryoisac.ops.polar import Float
 
 Float32 = npt.NDArray[np.float32]
-MOST_TOGETHER = 32  # rows of one reference that are multiplied with it at once
+TOGETHER = tuple(1 << power for power in range(9))  # rows of one reference that may be multiplied with it at once
 FEWEST_ROWS = 64  # that a batch should hold
+IMAGES_PART = 4  # the part of a batch, one in so many, for images that are made ready for several batches of products
 PANEL_SHARE = 1  # batches that prepared references may take
 FEW_REFERENCES = 8  # of an image, up to which it pays to turn products instead of coefficients
 FEWEST_PAIRS = 1 << 26  # of an image, a reference and a shift, where a radial basis saves more time than it takes
@@ -81,6 +85,15 @@ class Found:
     mirror: npt.NDArray[np.bool_]
     around: Float
 
+    def putting(self, rows: Indices) -> Callable[[Float32], None]:
+        """Return what takes the poses of some rows: score, index, shift, mirror, and seven around, (n, 11)."""
+
+        def put(answer: Float32) -> None:
+            self.score[rows], self.index[rows], self.shift[rows] = answer[:, 0], answer[:, 1], answer[:, 2]
+            self.mirror[rows], self.around[rows] = answer[:, 3], answer[:, 4:]
+
+        return put
+
 
 class Searcher:
     """Asks for rows and references in batches that fit a device.
@@ -100,24 +113,42 @@ class Searcher:
 
     def scores(self, rows: int, references: int) -> Float32:
         """Return the largest correlation of each row with each reference, shape (m, k)."""
-        t, short = self._trials, self._compression(references)
-        result = np.empty((rows, references), dtype=np.float32)
+        short = self._compression(references)
+        result, answers = np.empty((rows, references), dtype=np.float32), Answers()
 
         def ask(whose: slice, _: slice) -> None:
-            k = whose.stop - whose.start
-            panel = t.references(np.arange(whose.start, whose.stop))
-            panel = short.references(panel) if short else panel
+            def put(part: slice, scores: Float32) -> None:
+                result[part, whose] = scores
 
-            def work(part: slice, following: slice) -> None:
-                own = np.arange(part.start, part.stop)
-                images = t.images(own, np.arange(following.start, following.stop), both=short is None)
-                images = short.images(images) if short else images
-                result[part, whose] = self._score(panel, images, own, k).T.cpu().numpy()
-
-            in_batches(rows, self._row_bytes(k * t.reference_shifts, k), work, self._place)
+            self._compare(rows, whose, short, lambda part, each: answers.put(each, partial(put, part)))
 
         in_batches(references, self._reference_bytes(), ask, self._place)
+        answers.settle()
         return result
+
+    def _compare(
+        self, rows: int, whose: slice, short: Compression | None, use: Callable[[slice, torch.Tensor], None]
+    ) -> None:
+        """Call ``use(rows, scores)`` with the scores (m, k) of all rows with some references."""
+        t, k = self._trials, whose.stop - whose.start
+        panel = t.references(np.arange(whose.start, whose.stop))
+        panel = short.references(panel) if short else panel
+        coefficients = short.coefficients if short else t.layout.coefficients
+
+        def prepare(part: slice, following: slice) -> None:
+            own = np.arange(part.start, part.stop)
+            images = t.images(own, np.arange(following.start, following.stop), both=short is None)
+            images = short.images(images) if short else images
+
+            def work(some: slice, _: slice) -> None:
+                each = slice(some.start * t.row_shifts, some.stop * t.row_shifts)
+                scores = self._score(panel, images.take(each), own[some], k)
+                use(slice(part.start + some.start, part.start + some.stop), scores.T.contiguous())
+
+            pair_bytes = self._pair_bytes(k, coefficients) * IMAGES_PART // (IMAGES_PART - 1)
+            in_batches(len(own), pair_bytes, work, self._place)
+
+        in_batches(rows, self._image_bytes() * IMAGES_PART, prepare, self._place)
 
     def found(self, labels: Indices, references: int) -> Found:
         """Return the best pose of each row on the reference that its label names."""
@@ -129,34 +160,38 @@ class Searcher:
             mirror=np.empty(m, dtype=np.bool_),
             around=np.empty((m, 7)),
         )
-        order = np.argsort(labels, kind="stable")
+        order, answers = np.argsort(labels, kind="stable"), Answers()
 
         def ask(whose: slice, _: slice) -> None:
             first, last = np.searchsorted(labels[order], (whose.start, whose.stop))
             if last > first:
-                self._match(order[first:last], labels, whose, found)
+                self._match(order[first:last], labels, whose, lambda rows, each: answers.put(each, found.putting(rows)))
 
         in_batches(references, self._reference_bytes(), ask, self._place)
+        answers.settle()
         return found
 
-    def _match(self, rows: Indices, labels: Indices, whose: slice, found: Found) -> None:
+    def _match(
+        self, rows: Indices, labels: Indices, whose: slice, use: Callable[[Indices, torch.Tensor], None]
+    ) -> None:
         t, panel = self._trials, self._trials.references(np.arange(whose.start, whose.stop))
-        groups = groups_of(rows, labels[rows])
+        taken = t.reference_shifts * COMPLEX_BYTES * t.layout.coefficients  # of each group's reference
+        row_bytes = self._image_bytes() + self._pair_bytes(1, t.layout.coefficients)
+        groups = groups_of(rows, labels[rows], taken / row_bytes)
 
         def work(part: slice, following: slice) -> None:
             own = groups[part]
-            self._match_groups(own, labels[own[:, 0]] - whose.start, panel, groups[following].ravel(), found)
+            each = self._match_groups(own, labels[own[:, 0]] - whose.start, panel, groups[following].ravel())
+            use(own.ravel(), each)
 
-        taken = t.reference_shifts * self._folded_bytes // FOLDED  # of each group's reference
-        row_bytes = self._row_bytes(t.reference_shifts, 1)
         in_batches(len(groups), taken + groups.shape[1] * row_bytes, work, self._place)
 
-    def _match_groups(self, rows: Indices, labels: Indices, panel: Folded, following: Indices, found: Found) -> None:
-        """Find the poses of groups (g, m) of rows, each on the reference of its label, of the panel."""
+    def _match_groups(self, rows: Indices, labels: Indices, panel: Folded, following: Indices) -> torch.Tensor:
+        """Return the poses (g m, 11), as ``Found`` takes them, of groups (g, m) of rows, each on its own reference."""
         t, device = self._trials, self._place.device
         images = t.images(rows.ravel(), following, both=t.reference_shifts > FEW_REFERENCES)
         g, m = rows.shape
-        label = torch.from_numpy(labels).to(device)
+        label = sent(labels, device)
         shifts = torch.arange(t.reference_shifts, device=device)
         own = (label[:, None] * t.reference_shifts + shifts).ravel()
         curves = self._curves(panel.take(own), images, g, t.angles, rows)
@@ -168,11 +203,9 @@ class Searcher:
         reference = label.repeat_interleave(m) * t.reference_shifts + best // t.row_shifts
         del curves
         fine = correlate(t.layout, panel.take(reference), images.take(column), g * m, t.layout.longest)[:, :, 0, 0]
-        at = rows.ravel()
-        score, index, flip, around = peaks(fine, t.open_curves(fine, at, best), t.stride, t.mirror)
-        found.score[at], found.index[at] = score.cpu().numpy(), index.cpu().numpy()
-        found.shift[at], found.mirror[at] = best.cpu().numpy(), flip.cpu().numpy()
-        found.around[at] = around.T.cpu().numpy()
+        open_curves = t.open_curves(fine, rows.ravel(), best)
+        score, index, flip, around = peaks(fine, open_curves, t.stride, t.mirror)
+        return torch.stack((score, index, best, flip, *around), dim=1)  # whole numbers are exact in float32
 
     def _score(self, panel: Folded, images: Folded, rows: Indices, k: int) -> torch.Tensor:
         """Return the best of each reference and row, (k, m)."""
@@ -215,23 +248,30 @@ class Searcher:
         together = FEWEST_ROWS * t.row_shifts * curve_bytes(t.angles)
         return t.reference_shifts * max(self._folded_bytes // PANEL_SHARE, together)
 
-    def _row_bytes(self, columns: int, references: int) -> int:
+    def _image_bytes(self) -> int:
+        """Return what a row takes while its coefficients are made."""
+        return self._trials.row_shifts * (self._trials.row_bytes + self._folded_bytes)
+
+    def _pair_bytes(self, references: int, coefficients: int) -> int:
+        """Return what a row takes while it is compared with references."""
         t = self._trials
-        fine = references * (self._folded_bytes + curve_bytes(t.layout.longest))
-        images = t.row_shifts * (t.row_bytes + self._folded_bytes)
-        return images + t.row_shifts * columns * curve_bytes(t.angles) + fine
+        fine = FOLDED * COMPLEX_BYTES * coefficients + curve_bytes(t.layout.longest)
+        return references * (t.row_shifts * t.reference_shifts * curve_bytes(t.angles) + fine)
 
 
-def groups_of(rows: Indices, labels: Indices) -> Indices:
+def groups_of(rows: Indices, labels: Indices, reference: float = 0.0) -> Indices:
     """Return rows, sorted by their label, in groups (g, m) of one label; a row stands in the places that are over.
 
     Parameters
     ----------
     rows, labels : ndarray, shape (n,), int64
         Rows, and their labels, which do not fall.
+    reference : float
+        What the reference of a group costs beside a row: m is chosen for the least cost.
     """
     sizes = np.unique(labels, return_counts=True)[1]
-    m = min(MOST_TOGETHER, 1 << int(np.median(sizes) // 2).bit_length())
+    costs = [(-(-sizes // m)).sum() * (m + reference) for m in TOGETHER]
+    m = TOGETHER[int(np.argmin(costs))]
     counts = -(-sizes // m)
     starts = np.repeat(np.cumsum(sizes) - sizes, counts)
     ends = np.repeat(np.cumsum(sizes), counts)

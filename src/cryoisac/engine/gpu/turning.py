@@ -43,6 +43,7 @@ class Turner:
         waves = 2 * np.pi / box_px * layout.rings.points_px.T
         self._waves = torch.from_numpy(waves.astype(np.float32)).to(device)  # (2, samples)
         self._orders = torch.arange(layout.longest // 2 + 1, device=device)
+        self._slopes = [(-1j * self._orders) ** power for power in range(3)]
 
     def moved(self, samples: torch.Tensor, shifts_px: torch.Tensor) -> torch.Tensor:
         """Return rings (n, samples) moved by each of some shifts (s, 2), shape (n, s, samples)."""
@@ -125,7 +126,7 @@ class Turner:
             own = spectra[:, s.coefficient : s.coefficient + s.rings * orders].reshape(-1, s.rings, orders)
             laid = torch.where(mirror, own.conj(), own) * factor[:, None, :orders]
             for power in powers:
-                own = laid * (-1j * self._orders[:orders]) ** power if power else laid
+                own = laid * self._slopes[power][:orders] if power else laid
                 own.imag[..., -1] = 0.0  # of the highest order, which cuFFT does not leave out at all lengths
                 result[power].append(torch.fft.irfft(own, s.length).flatten(1))
         return [torch.cat(parts, dim=1) for parts in result]
