@@ -76,7 +76,8 @@ def test_all_tensors_of_a_question_are_on_one_device(monkeypatch, mode, share):
         for search in SEARCHES:
             assert engine.score(references, rows, offsets, search).shape == (ROWS, REFERENCES)
             assert len(engine.match(references, labels, rows, offsets, search).score) == ROWS
-        assert engine.total(labels, rows, poses_of(ROWS), REFERENCES).shape == (REFERENCES, 32, 32)
+        for total in (engine.total, engine.quick_total):
+            assert total(labels, rows, poses_of(ROWS), REFERENCES).shape == (REFERENCES, 32, 32)
     assert (sum(brought) > 0) == (share == 0)
 
 

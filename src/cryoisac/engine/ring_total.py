@@ -77,7 +77,7 @@ def moved_windows(images: Images, offsets_px: Float, reach_px: int) -> Float:
     whole = np.floor(offsets_px)
     window = np.arange(-reach_px - 1, reach_px + 3)
     x, y = images.shape[1] // 2 + whole.astype(np.int64).T[:, :, None] + window  # (n, s)
-    wx, wy = (_lagrange(t) for t in (offsets_px - whole).T)
+    wx, wy = (lagrange(t) for t in (offsets_px - whole).T)
     last, row = images.shape[1] - 1, np.arange(len(images))[:, None, None]
     result = np.zeros((len(images), len(window), len(window)))
     for b in range(6):
@@ -87,7 +87,7 @@ def moved_windows(images: Images, offsets_px: Float, reach_px: int) -> Float:
     return result
 
 
-def _lagrange(t: Float) -> list[Float]:
+def lagrange(t: Float) -> list[Float]:
     """Return the weights of the pixels at -2 ... 3 for a fraction t: the polynomial of degree five through them."""
     at = np.arange(-2, 4)
     return [np.prod([(t - q) / (p - q) for q in at if q != p], axis=0) for p in at]
@@ -97,13 +97,13 @@ def cubic_convolution(images: Float, x: Float, y: Float) -> Float:
     """Return images (n, h, w) at points (p,), in pixels from the first, by cubic convolution over sixteen pixels."""
     i, j = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
     result = np.zeros((len(images), len(x)))
-    for b, wy in enumerate(_keys(y - j), start=-1):
-        for a, wx in enumerate(_keys(x - i), start=-1):
+    for b, wy in enumerate(keys(y - j), start=-1):
+        for a, wx in enumerate(keys(x - i), start=-1):
             result += wy * wx * images[:, j + b, i + a]
     return result
 
 
-def _keys(t: Float) -> tuple[Float, Float, Float, Float]:
+def keys(t: Float) -> tuple[Float, Float, Float, Float]:
     """Return the weights of the pixels at -1, 0, 1, 2 for a fraction t."""
     return (
         ((2 - t) * t - 1) * t / 2,

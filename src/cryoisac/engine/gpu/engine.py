@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from cryoisac.engine import shifted
@@ -25,21 +24,20 @@ from cryoisac.engine.contract import (
 from cryoisac.engine.gpu.layout import Folded, Layout
 from cryoisac.engine.gpu.memory import Place, computing
 from cryoisac.engine.gpu.moments import order_energies, order_moments, over_references
-from cryoisac.engine.gpu.moving import warped
 from cryoisac.engine.gpu.sampling import Sampler
 from cryoisac.engine.gpu.search import Searcher
 from cryoisac.engine.gpu.store import Store
-from cryoisac.engine.gpu.sums import class_sums
+from cryoisac.engine.gpu.totals import ImageSums
 from cryoisac.engine.gpu.transfer import sent
 from cryoisac.engine.radial import RadialBasis, coarse_angles, radial_basis
 from cryoisac.engine.reference import angle_stride
-from cryoisac.errors import DataError, SettingError
+from cryoisac.engine.ring_sums import ring_bytes
+from cryoisac.errors import SettingError
 from cryoisac.model.poses import Poses
 from cryoisac.ops.polar import Float, Rings, parabola_offset
 
 MODES = ("exact", "fast")
 SAMPLE_BYTES = 40  # of a sample on a ring: its point, values, normalised values, and what the transform takes
-PIXEL_BYTES = 160  # of a pixel that is moved: points, neighbours, their indices
 ROW_BYTES = 200  # of a row on the host
 NEAR_px = 1e-4  # so that rounding does not decide about a whole step, as in ``shifted.allowed``
 
@@ -73,6 +71,7 @@ class TorchEngine:
         self._shape = (own.shape[0], own.shape[1], own.shape[2])
         self._fast, self._place, self._stack = mode == "fast", place, stack or len(own)
         self._store = Store(own, place, _with_means, 4 * (own[:1].size + 1))
+        self._sums = ImageSums(self._store, own.shape[1], place)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -82,6 +81,8 @@ class TorchEngine:
     def plan(self, rows: int, references: int, search: Search) -> int:
         """Return the most memory, in bytes, that a question takes besides the stack, on device and host."""
         sums = references * 8 * self.shape[1] * self.shape[2]
+        if self._fast:
+            sums += ring_bytes(self.shape[1], references, threads=0)
         return self._place.budget_bytes + sums + rows * (ROW_BYTES + 4 * references)
 
     def score(self, references: Images, images: Indices, offsets_px: Offsets, search: Search) -> Images:
@@ -108,22 +109,17 @@ class TorchEngine:
         """Return the sum over each class of its images laid on it, shape (k, h, w); see ``Engine``."""
         check_rows(self.shape, images, poses.shift_px)
         check_labels(labels, len(images), k, least=-1)
-        placements, side = _placements(poses, self.shape[1]), self.shape[1]
-
-        def moved(rows: Indices, following: Indices) -> torch.Tensor:
-            own = self._store.take(images[rows])[:, :-1].view(-1, side, side)
-            placed = sent(placements[rows], self._place.device)
-            result = warped(own, placed).flatten(1)
-            self._store.expect(images[following])
-            return result
-
         with computing(self._place.tf32):
-            sums = class_sums(labels, k, side * side, moved, self._place, PIXEL_BYTES * side * side)
-        return sums.reshape(k, side, side)
+            return self._sums.resampled(labels, images, poses, k)
 
     def quick_total(self, labels: Indices, images: Indices, poses: Poses, k: int) -> Float:
-        """Return the same as ``total``, which is quick here."""
-        return self.total(labels, images, poses, k)
+        """Return class sums for use inside a loop, (k, h, w): in fast mode by ring coefficients; see ``Engine``."""
+        if not self._fast:
+            return self.total(labels, images, poses, k)
+        check_rows(self.shape, images, poses.shift_px)
+        check_labels(labels, len(images), k, least=-1)
+        with computing(self._place.tf32):
+            return self._sums.by_rings(labels, images, poses, k)
 
     def _asked(
         self, references: Images, images: Indices, offsets_px: Offsets, search: Search
@@ -287,12 +283,3 @@ def _with_means(images: torch.Tensor) -> torch.Tensor:
     pixels = images.flatten(1)
     mean = pixels.double().mean(dim=1) if images.device.type != "mps" else pixels.mean(dim=1)
     return torch.cat((pixels, mean.float()[:, None]), dim=1)
-
-
-def _placements(poses: Poses, side_px: int) -> npt.NDArray[np.float64]:
-    """Return cos, sin, x, y and mirror of each pose, shape (m, 5); the box repeats, as in the original."""
-    if not np.isfinite(poses.rows()).all():
-        raise DataError("poses", "an angle or shift is not a finite number")
-    angle = np.deg2rad(poses.angle_deg)
-    shift = np.fmod(poses.shift_px, side_px)
-    return np.column_stack((np.cos(angle), np.sin(angle), shift, poses.mirror))
