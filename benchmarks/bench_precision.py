@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench_accuracy import FALLOFF, RADIUS, RANGE_px, VIEWS, Known
+from bench_accuracy import FALLOFF, RADIUS, VIEWS, Known, RANGE_px
 
 from cryoisac.engine.contract import Search
 from cryoisac.engine.gpu import product, search

@@ -1,7 +1,7 @@
 """Polar sampling and rotational correlation, in float64: the definition that every engine follows."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ class Rings:
     lengths: tuple[int, ...]
 
     @staticmethod
+    @lru_cache(maxsize=32)
     def between(first: int, last: int, step: int = 1) -> "Rings":
         """Return the rings of radius first, first + step, ... up to last.
 
