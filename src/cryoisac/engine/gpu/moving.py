@@ -12,6 +12,7 @@ from cryoisac.ops.polar import Float
 from cryoisac.ops.warp import NEAR_px
 from cryoisac.settings.transform import Outside
 
+BESIDE = 1, 2  # pixels before and after a point that an interpolation takes
 Between = Callable[[Callable[[int, int], torch.Tensor], torch.Tensor, torch.Tensor], torch.Tensor]
 PIXEL_BYTES = 200  # what an output pixel takes while it is made: indices of 64 bits, weights, neighbours
 
@@ -103,9 +104,9 @@ def warped(
     c, s, tx, ty, _ = placements.T[:, :, None, None]
     x = (column - width // 2)[:, None, :] - tx
     y = (row - height // 2)[None, :, None] - ty
-    u, v = x * c - y * s + width // 2, x * s + y * c + height // 2
+    u, v = (x * c + width // 2) - y * s, x * s + (y * c + height // 2)
     flat = images.reshape(n, -1)
-    moved = _interpolated(flat, u, v, (height, width), BETWEEN[method])
+    moved = _interpolated(images, u, v, BETWEEN[method])
     if outside == "cyclic":
         return moved
     inside = (u >= -NEAR_px) & (u < width - NEAR_px) & (v >= -NEAR_px) & (v < height - NEAR_px)
@@ -115,18 +116,19 @@ def warped(
     return torch.where(inside, moved, float(outside))
 
 
-def _interpolated(
-    flat: torch.Tensor, u: torch.Tensor, v: torch.Tensor, shape: tuple[int, int], between: Between
-) -> torch.Tensor:
-    """Return the values of images (n, h * w) at points (u, v); neighbours wrap around the box."""
-    height, width = shape
-    i, j = torch.floor(u + NEAR_px), torch.floor(v + NEAR_px)
+def _interpolated(images: torch.Tensor, u: torch.Tensor, v: torch.Tensor, between: Between) -> torch.Tensor:
+    """Return the values of images (n, h, w) at points (u, v); neighbours wrap around the box."""
+    _, height, width = images.shape
+    before, after = BESIDE
+    down, right = (torch.arange(-before, n + after, device=images.device) % n for n in (height, width))
+    flat, side = images[:, down[:, None], right].flatten(1), len(right)
+    i, j = (u + NEAR_px).floor_(), (v + NEAR_px).floor_()
     dx, dy = (u - i).float(), (v - j).float()
-    i, j = i.int(), j.int()  # a remainder of 64 bits takes a GPU far longer
+    i, j = i.int().remainder_(width), j.int().remainder_(height)  # of 64 bits it takes a GPU far longer
+    at = j.add_(before).mul_(side).add_(i).add_(before).long()
 
     def near(down: int, right: int) -> torch.Tensor:
-        at = ((j + down) % height * width + (i + right) % width).long()
-        return torch.gather(flat, 1, at.view(len(flat), -1)).view(at.shape)
+        return torch.gather(flat, 1, (at + (down * side + right)).view(len(flat), -1)).view(at.shape)
 
     return between(near, dx, dy)
 
