@@ -125,10 +125,10 @@ def _interpolated(images: torch.Tensor, u: torch.Tensor, v: torch.Tensor, betwee
     i, j = (u + NEAR_px).floor_(), (v + NEAR_px).floor_()
     dx, dy = (u - i).float(), (v - j).float()
     i, j = i.int().remainder_(width), j.int().remainder_(height)  # of 64 bits it takes a GPU far longer
-    at = j.add_(before).mul_(side).add_(i).add_(before).long()
+    at = j.mul_(side).add_(i).long().flatten(1)
 
     def near(down: int, right: int) -> torch.Tensor:
-        return torch.gather(flat, 1, (at + (down * side + right)).view(len(flat), -1)).view(at.shape)
+        return torch.gather(flat[:, (before + down) * side + before + right :], 1, at).view(dx.shape)
 
     return between(near, dx, dy)
 

@@ -133,7 +133,9 @@ class Searcher:
         t, k = self._trials, whose.stop - whose.start
         panel = t.references(np.arange(whose.start, whose.stop))
         panel = short.references(panel) if short else panel
-        coefficients = short.coefficients if short else t.layout.coefficients
+        image_bytes = self._image_bytes()
+        pair_bytes = self._pair_bytes(k, short.coefficients if short else t.layout.coefficients)
+        together = image_bytes + pair_bytes  # of a row, where several batches of products are not worth it
 
         def prepare(part: slice, following: slice) -> None:
             own = np.arange(part.start, part.stop)
@@ -145,10 +147,9 @@ class Searcher:
                 scores = self._score(panel, images.take(each), own[some], k)
                 use(slice(part.start + some.start, part.start + some.stop), scores.T.contiguous())
 
-            pair_bytes = self._pair_bytes(k, coefficients) * IMAGES_PART // (IMAGES_PART - 1)
-            in_batches(len(own), pair_bytes, work, self._place)
+            in_batches(len(own), max(together, pair_bytes * IMAGES_PART // (IMAGES_PART - 1)), work, self._place)
 
-        in_batches(rows, self._image_bytes() * IMAGES_PART, prepare, self._place)
+        in_batches(rows, min(together, image_bytes * IMAGES_PART), prepare, self._place)
 
     def found(self, labels: Indices, references: int) -> Found:
         """Return the best pose of each row on the reference that its label names."""
