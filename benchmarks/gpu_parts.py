@@ -11,57 +11,52 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import gpu_fused
-import numpy as np
+import gpu_whole
 import torch
 from gpu_questions import LAST_RING, Pixels, RingRows
-from gpu_record import ROOT, Check, perform, synchronised
+from gpu_record import ROOT, Check, Parts, perform
+from gpu_timing import compared, host_seconds, rated, seconds
 
 from cryoisac.engine.devices import PROCESSOR, choose_devices, gpu_rows
 from cryoisac.engine.gpu import memory
 from cryoisac.engine.likelihood_reference import LikelihoodReferenceEngine
 from cryoisac.engine.native import default_threads
 
-RUNS = ROOT / "build" / "gpu_check_runs"
-TESTS = (
-    "tests/engine/test_gpu.py",
-    "tests/engine/test_fused.py",
-    "tests/engine/test_gpu_memory.py",
-    "tests/engine/test_contract.py",
-    "tests/engine/test_likelihood.py",
-)
+TESTS = ("test_gpu", "test_gpu_*", "test_fused", "test_contract", "test_likelihood")
+LOG = ROOT / "build" / "gpu_check_tests.txt"
 REFERENCES, RANGES_px = (10, 50, 200), (1, 2, 3, 4, 6)
 BATCHES_MB = (256, 1024, 4096, 16384)
-TEST_SECONDS = 240  # that tests may take
-CPU_SECONDS = 4.0  # that the compiled engine is given for each question
+IMAGES = 100_000
+CPU_SECONDS = 2.0  # that the compiled engine is given for each question
 
 
 def check(
-    device: str, path: Path, *, minutes: float, quick: bool, only: tuple[str, ...], resume: bool = False
+    device: str, path: Path, *, ends: float, quick: bool, only: tuple[str, ...], resume: bool = False
 ) -> dict[str, Any]:
     """Do every part for which there is time, or some, and print the table."""
-    run = Check(choose_devices(device), path, time.monotonic() + 60 * minutes, quick)
+    run = Check(choose_devices(device), path, ends, quick)
     if resume:
         run.resume()
+    else:
+        shutil.rmtree(gpu_whole.RUNS, ignore_errors=True)
     perform(run, {name: part for name, part in PARTS.items() if not only or name in only}, device)
     return run.found
 
 
-def seconds(run: Check, work: Callable[[], Any], repeats: int = 3) -> float:
-    """Return the median time of some repeats, after one that does not count."""
-    work()
-    times = []
-    for _ in range(1 if run.quick else repeats):
-        synchronised(run)
-        start = time.perf_counter()
-        work()
-        synchronised(run)
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
+@lru_cache(maxsize=1)
+def many(n: int, k: int) -> Pixels:
+    """Return images and references that several parts share."""
+    return Pixels.made(n, k)
+
+
+def shared(run: Check) -> Pixels:
+    """Return as many images and references as any part asks for."""
+    return many(run.size(IMAGES, 40), max(REFERENCES) if not run.quick else 10)
 
 
 def machine(run: Check) -> None:
@@ -71,12 +66,13 @@ def machine(run: Check) -> None:
         rows += [f"{name} {value}" for name, value in gpu_rows(76, run.devices.memory_share)]
     n, side = run.size(1 << 30, 1 << 20), run.size(8192, 256)
     source, target = torch.rand(n // 4, device=run.device), torch.empty(n // 4, device=run.device)
-    copied = 2 * n / seconds(run, lambda: target.copy_(source), 9) / 1e9
+    copied = 2 * n / seconds(run, lambda: target.copy_(source), 9).seconds / 1e9
     a, b = (torch.randn(side, side, device=run.device) for _ in range(2))
     rates = {}
     for tf32 in (False, True):
         with memory.computing(tf32):
-            rates["tf32" if tf32 else "float32"] = 2 * side**3 / seconds(run, lambda: a @ b, 5) / 1e12
+            rates["tf32" if tf32 else "float32"] = 2 * side**3 / seconds(run, lambda: a @ b, 5).seconds / 1e12
+    host = host_seconds(run)
     run.found["machine"] = {
         "device": run.devices.title,
         "rows": rows,
@@ -84,22 +80,26 @@ def machine(run: Check) -> None:
         "threads": default_threads(),
         "copy_GB_s": copied,
         "matrix_TFLOP_s": rates,
+        **host,
     }
     run.say(f"device   {run.devices.title}; PyTorch {torch.__version__}; {default_threads()} threads beside it")
     run.say(
-        f"ceilings copy {copied:.0f} GB/s; products {rates['float32']:.3g} TFLOP/s float32, {rates['tf32']:.3g} tf32"
+        f"ceilings copy {copied:.0f} GB/s; products {rates['float32']:.3g} TFLOP/s float32, {rates['tf32']:.3g} tf32;"
+        f" a launch {1e6 * host['launch_s']:.1f} us, a wait {1e6 * host['wait_s']:.0f} us"
     )
 
 
 def tests(run: Check) -> None:
-    """Run the engines' tests on this device."""
-    chosen = TESTS[:1] if run.quick else TESTS
+    """Run the engines' tests on this device, while the processor makes the particles of whole runs."""
+    gpu_whole.begin(run)
+    folder = ROOT / "tests" / "engine"
+    found = [str(path) for name in TESTS[: 1 if run.quick else None] for path in sorted(folder.glob(f"{name}.py"))]
     words = ["-q", "-m", "torch and not long", "-p", "no:cacheprovider", "-o", "filterwarnings=default"]
-    words += ["--tb", "short", "-o", "faulthandler_timeout=120", *chosen]
+    words += ["--tb", "short", "-o", "faulthandler_timeout=120", *found]
     words += ["-k", "groups"] if run.quick else []
-    log = RUNS.with_name("gpu_check_tests.txt")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as file:
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    with LOG.open("w") as file:
         try:
             status: int | str = subprocess.run(
                 [sys.executable, "-m", "pytest", *words],
@@ -108,11 +108,11 @@ def tests(run: Check) -> None:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 check=False,
-                timeout=min(max(run.left(), 30), TEST_SECONDS),
+                timeout=max(run.left(), 30),
             ).returncode
         except subprocess.TimeoutExpired:
-            status = "not over in time"
-    said = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            status = f"not over after {time.monotonic() - start:.0f} s"
+    said = LOG.read_text(encoding="utf-8", errors="replace").splitlines()
     tail = [line for line in said if re.match(r"FAILED|ERROR|E  |\d+ (passed|failed)", line)]
     run.found["tests"] = {"status": status, "tail": tail[-60:], "said": said[-150:] if status else []}
     short = [line for line in tail if not line.startswith("E ")]
@@ -130,6 +130,10 @@ def accuracy(run: Check) -> None:
                 mine: Any = question.engine(run.devices, tf32=tf32)
                 row = run.found.setdefault("accuracy", {})[title] = question.differences(mine, other)
                 run.say(f"accuracy {title:14} " + ", ".join(f"{key} {value:.2g}" for key, value in row.items()))
+    with run.step("accuracy pixels, fast"):
+        engines = (pixels.engine(devices, mode="fast") for devices in (run.devices, PROCESSOR))
+        row = run.found.setdefault("accuracy", {})["pixels, fast"] = pixels.differences(*engines)
+        run.say(f"accuracy {'pixels, fast':14} " + ", ".join(f"{key} {value:.2g}" for key, value in row.items()))
     with run.step("repeated"):
         repeated(run, pixels, ring_rows)
 
@@ -156,64 +160,56 @@ def repeated(run: Check, pixels: Pixels, ring_rows: RingRows) -> None:
     run.say(f"repeated {'all the same, bit for bit' if not other else 'NOT THE SAME: ' + ', '.join(other)}")
 
 
+def headline(run: Check) -> None:
+    """Time what is wanted most: 100,000 images, 200 references, shifts within 3 px, FL 0.2, in fast mode."""
+    _scores(run, "fast", REFERENCES[-1:] if not run.quick else (10,))
+
+
 def searches(run: Check) -> None:
     """Time multireference passes: 90 px, rings to 36 px, shifts within 3 px, both modes, beside the compiled engine."""
-    question = Pixels.made(run.size(100_000, 8), run.size(max(REFERENCES), 10))
     for mode in ("exact", "fast"):
-        mine, other = question.engine(run.devices, mode=mode), question.engine(PROCESSOR, mode=mode)
-        for k in REFERENCES[: 1 if run.quick else None]:
-            n = question.rows if k < 200 or mode == "fast" else question.rows // 4
-            if run.left() < 60 and not run.quick:
-                return
-            with run.step(f"score {mode}, {k} references"):
-                taken = seconds(run, partial(question.score, mine, k, n), 1)
-                few = run.size(max(64, int(CPU_SECONDS * 1e6 / (k * 49 * 0.3) * default_threads() / 2)), 8)
-                few = min(few, n)
-                beside = seconds(run, partial(question.score, other, k, few), 1)
-                _compare(run, f"score {mode}, {k} references", n * k * 49, taken, few * k * 49, beside)
+        _scores(run, mode, REFERENCES[: -1 if mode == "fast" else None] if not run.quick else (10,))
 
 
-def _compare(run: Check, name: str, triples: int, taken: float, few: int, beside: float) -> None:
-    row = {
-        "triples": triples,
-        "seconds": taken,
-        "ns_a_triple": 1e9 * taken / triples,
-        "CCF_s": 2 * triples / taken,
-        "cpu_ns_a_triple": 1e9 * beside / few,
-        "times_the_cpu": (beside / few) / (taken / triples),
-    }
-    run.found.setdefault("searches", {})[name] = row
-    run.say(
-        f"{name:34} {row['ns_a_triple']:8.2f} ns a triple {row['CCF_s']:9.3g} CCF/s; "
-        f"{row['times_the_cpu']:6.1f} times {default_threads()} threads ({row['cpu_ns_a_triple']:.0f} ns)"
-    )
+def _scores(run: Check, mode: str, references: tuple[int, ...]) -> None:
+    question = shared(run)
+    mine, other, n = question.engine(run.devices, mode=mode), question.engine(PROCESSOR, mode=mode), question.rows
+    for k in references:
+        name = f"score {mode}, {k} references"
+        if run.time_for(name, 15):
+            with run.step(name):
+                few = int(CPU_SECONDS * 1e6 / (k * 49 * 0.3) * default_threads() / 2)
+                few = min(n, run.size(max(64, few), 8))
+                taken = seconds(run, partial(question.score, mine, k, n), count=True)
+                beside = seconds(run, partial(question.score, other, k, few))
+                compared(run, name, n * k * 49, taken, few * k * 49, beside)
 
 
 def reference_free(run: Check) -> None:
     """Time poses on one's own reference, and sums: a reference-free pass, at growing shifts."""
-    question = Pixels.made(run.size(50_000, 40), 50)
-    for mode in ("exact", "fast"):
+    question = shared(run).some(run.size(50_000, 40), run.size(50, 10))
+    n = question.rows
+    for mode in ("fast", "exact"):
         mine, other = question.engine(run.devices, mode=mode), question.engine(PROCESSOR, mode=mode)
         for reach in RANGES_px[: 1 if run.quick else None]:
-            n, shifts = question.rows, (2 * reach + 1) ** 2
-            if run.left() < 60 and not run.quick:
-                return
-            with run.step(f"match {mode}, within {reach} px"):
-                taken = seconds(run, partial(question.match, mine, reach, n), 1)
-                few = run.size(min(n, int(CPU_SECONDS * 1e6 / shifts)), 16)
-                beside = seconds(run, partial(question.match, other, reach, few), 1)
-                _compare(run, f"match {mode}, within {reach} px", n * shifts, taken, few * shifts, beside)
-    taken = seconds(run, partial(question.total, mine, question.rows), 1)
+            name, shifts = f"match {mode}, within {reach} px", (2 * reach + 1) ** 2
+            if run.time_for(name, 8):
+                with run.step(name):
+                    few = run.size(min(n, int(CPU_SECONDS * 1e6 / shifts)), 16)
+                    taken = seconds(run, partial(question.match, mine, reach, n), count=True)
+                    beside = seconds(run, partial(question.match, other, reach, few))
+                    compared(run, name, n * shifts, taken, few * shifts, beside)
     few = run.size(5000, 16)
-    beside = seconds(run, partial(question.total, other, few), 1)
-    _rates(run, "total", question.rows / taken, few / beside)
+    taken = seconds(run, partial(question.total, mine, n), count=True)
+    beside = seconds(run, partial(question.total, other, few))
+    rated(run, "total", n, taken, few, beside)
 
 
 def streaming(run: Check) -> None:
     """Time passes with images brought from the host block by block; compare answers with those of images that stay."""
-    question = Pixels.made(run.size(50_000, 24), 50)
+    question = shared(run).some(run.size(50_000, 24), run.size(50, 10))
     asked = {
-        "score": partial(question.score, k=50, n=question.rows),
+        "score": partial(question.score, k=len(question.references), n=question.rows),
         "match": partial(question.match, reach=3, n=question.rows),
         "total": partial(question.total, n=question.rows),
     }
@@ -227,7 +223,7 @@ def streaming(run: Check) -> None:
         memory.RESIDENT_SHARE = before
     for name, ask in asked.items():
         with run.step(f"streaming {name}"):
-            times = [seconds(run, partial(ask, engine), 1) for engine in engines.values()]
+            times = [seconds(run, partial(ask, engine)).seconds for engine in engines.values()]
             a, b = (ask(engine) for engine in engines.values())
             alike = bool((a.score == b.score).all() if name == "match" else (a == b).all())
             run.found.setdefault("streaming", {})[name] = {"seconds": times, "same": alike}
@@ -235,32 +231,28 @@ def streaming(run: Check) -> None:
             run.say(f"streamed {name:8} {times[1]:.2f} s; {times[0]:.2f} s where images stay; {said}")
 
 
-def _rates(run: Check, name: str, rate: float, beside: float) -> None:
-    run.found.setdefault("rates", {})[name] = {"rows_s": rate, "cpu_rows_s": beside}
-    run.say(f"{name:34} {rate:12,.0f} rows/s; {rate / beside:6.1f} times {default_threads()} threads")
-
-
 def rings(run: Check) -> None:
     """Time the likelihood engine: gains, poses, refined poses, sums."""
     question = RingRows.made(run.size(50_000, 20), run.size(50, 5))
     mine, other = question.engine(run.devices), question.engine(PROCESSOR)
     n, few = question.rows, run.size(2000, 8)
-    sizes = ((mine, n), (other, few))
-    for last in (18, 37)[: 1 if run.quick else None]:
+    for last in (LAST_RING, 18)[: 1 if run.quick else None]:
         triples = question.shifts * question.references
-        with run.step(f"gains, rings to {last}"):
-            taken, beside = (seconds(run, partial(question.score, e, last, m), 1) for e, m in sizes)
-            _compare(run, f"gains, rings to {last}", n * triples, taken, few * triples, beside)
-        for name in ("match", "refine", "total"):
-            ask = getattr(question, name)
-            with run.step(f"{name}, rings to {last}"):
-                taken, beside = (seconds(run, partial(ask, e, last, m), 1) for e, m in sizes)
-                _rates(run, f"{name}, rings to {last}", n / taken, few / beside)
+        for name in ("score", "match", "refine", "total"):
+            ask, title = getattr(question, name), f"{name}, rings to {last}"
+            if run.time_for(title, 5):
+                with run.step(title):
+                    taken = seconds(run, partial(ask, mine, last, n), count=True)
+                    beside = seconds(run, partial(ask, other, last, few))
+                    if name == "score":
+                        compared(run, title, n * triples, taken, few * triples, beside)
+                    else:
+                        rated(run, title, n, taken, few, beside)
 
 
 def batches(run: Check) -> None:
     """Time a pass in batches of some sizes, with and without tf32."""
-    question = Pixels.made(run.size(20_000, 40), 50)
+    question = shared(run).some(run.size(20_000, 40), run.size(50, 10))
     before = memory.LARGEST_BATCH_BYTES
     try:
         for size in BATCHES_MB[: 1 if run.quick else None]:
@@ -270,8 +262,8 @@ def batches(run: Check) -> None:
                 with run.step(f"batch {name}"):
                     engine = question.engine(run.devices, tf32=tf32)
                     row = run.found.setdefault("batches", {})[name] = {
-                        "score_s": seconds(run, partial(question.score, engine, 50, n), 1),
-                        "match_s": seconds(run, partial(question.match, engine, 3, n), 1),
+                        "score_s": seconds(run, partial(question.score, engine, 50, n)).seconds,
+                        "match_s": seconds(run, partial(question.match, engine, 3, n)).seconds,
                     }
                     run.say(f"batch    {name:14} score {row['score_s']:.3f} s, match {row['match_s']:.3f} s")
     finally:
@@ -280,7 +272,7 @@ def batches(run: Check) -> None:
 
 def kernels(run: Check) -> None:
     """Tell which kernels take the time of a pass."""
-    question = Pixels.made(run.size(10_000, 24), 50)
+    question = shared(run).some(run.size(20_000, 24), run.size(200, 10))
     engine, n = question.engine(run.devices), question.rows
     kinds = [torch.profiler.ProfilerActivity.CPU]
     kinds += [torch.profiler.ProfilerActivity.CUDA] if run.device.type == "cuda" else []
@@ -299,55 +291,24 @@ def kernels(run: Check) -> None:
         run.say(f"kernels  {name}: {top}")
 
 
-def whole_runs(run: Check) -> None:
-    """Time whole runs of both methods on the device and on the processor."""
-    shutil.rmtree(RUNS, ignore_errors=True)
-    for size in (2000, 10_000) if not run.quick else (60,):
-        for method in ("likelihood", "isac2"):
-            for name in ("cpu", run.devices.names[0] if run.device.type != "cpu" else "torch-cpu"):
-                if run.left() < 20:
-                    return
-                with run.step(f"run {method}, {size} images, {name}"):
-                    taken = _whole_run(run, size, method, name)
-                    run.found.setdefault("runs", {})[f"{method}, {size} images, {name}"] = taken
-                    run.say(f"run      {method:10} {size:6} images on {name:9} {taken}")
+def fused(run: Check) -> None:
+    """Time the fused kernel beside the transform."""
+    gpu_fused.compare(run, lambda run, work: seconds(run, work, 3).seconds)
 
 
-def _whole_run(run: Check, size: int, method: str, device: str) -> str:
-    """Return how long a run took, and what it said last."""
-    cli, particles = [sys.executable, "-m", "cryoisac"], RUNS / f"particles{size}"
-    views = max(3, size // 100)
-    if not particles.exists():
-        words = ["--views", views, "--per-view", size // views, "--box", 40 if run.quick else 90, "--pixel-size", 5]
-        subprocess.run([*cli, "simulate", particles, *map(str, words), "--snr", "0.5"], check=True, capture_output=True)
-    out = RUNS / f"{method}{size}{device.replace(':', '')}"
-    words = ["--method", method, "--device", device, "--img-per-grp", size // views]
-    words += ["--target-radius", 10, "--target-nx", 28] if run.quick else []
-    start = time.monotonic()
-    try:
-        done = subprocess.run(
-            [*cli, "isac", str(particles / "particles.star"), str(out), *map(str, words)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=max(run.left(), 10),
-        )
-    except subprocess.TimeoutExpired:
-        return f"not over after {time.monotonic() - start:.0f} s"
-    said = [line for line in done.stdout.splitlines() if "accounted" in line] or [done.stderr[-200:]]
-    return f"{time.monotonic() - start:.1f} s: {said[-1].strip()}"
-
-
-PARTS: dict[str, Callable[[Check], None]] = {
-    "machine": machine,
-    "tests": tests,
-    "accuracy": accuracy,
-    "searches": searches,
-    "reference_free": reference_free,
-    "rings": rings,
-    "streaming": streaming,
-    "batches": batches,
-    "kernels": kernels,
-    "fused": partial(gpu_fused.compare, seconds=seconds),
-    "runs": whole_runs,
+PARTS: Parts = {  # the most wanted first; seconds that each may take
+    "machine": (30, machine),
+    "tests": (130, tests),
+    "accuracy": (45, accuracy),
+    "headline": (45, headline),
+    "whole": (150, gpu_whole.whole),
+    "searches": (70, searches),
+    "reference_free": (60, reference_free),
+    "rings": (35, rings),
+    "isac2": (90, gpu_whole.isac2),
+    "beside": (60, gpu_whole.beside),
+    "kernels": (20, kernels),
+    "fused": (25, fused),
+    "streaming": (25, streaming),
+    "batches": (25, batches),
 }

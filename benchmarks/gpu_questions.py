@@ -1,5 +1,6 @@
 """Questions to the engines, of random images, on any devices: what ``gpu_check`` asks."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,7 @@ from cryoisac.ops.hartley import transform_rings
 
 BOX_px, RADIUS_px = 90, 36
 RING_BOX_px, LAST_RING, SUPPORT_px = 76, 37, 34.0
+BLOCK = 1000  # images of noise that are made at once
 SEARCH = Search(last_ring=RADIUS_px, x_range_px=3, y_range_px=3, normalise_rings=True)
 
 
@@ -42,10 +44,20 @@ class Pixels:
     @staticmethod
     def made(n: int, k: int) -> "Pixels":
         """Return so many, and so many references."""
-        rng = np.random.default_rng(0)
-        images = rng.standard_normal((n, BOX_px, BOX_px), dtype=np.float32)
+        rng, images = np.random.default_rng(0), np.empty((n, BOX_px, BOX_px), dtype=np.float32)
+
+        def fill(first: int) -> None:
+            own = np.random.default_rng((0, first))
+            own.standard_normal(dtype=np.float32, out=images[first : first + BLOCK])
+
+        with ThreadPoolExecutor(default_threads()) as pool:
+            list(pool.map(fill, range(0, n, BLOCK)))
         references = rng.standard_normal((k, BOX_px, BOX_px), dtype=np.float32)
         return Pixels(images, tangent_lowpass(references, 0.2, 0.2).astype(np.float32))
+
+    def some(self, n: int, k: int) -> "Pixels":
+        """Return the first of them, and the first references."""
+        return Pixels(self.images[:n], self.references[:k])
 
     @property
     def rows(self) -> int:

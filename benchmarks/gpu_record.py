@@ -17,7 +17,9 @@ import torch
 from cryoisac.engine.devices import Devices
 
 ROOT = Path(__file__).resolve().parents[1]
-GRACE_SECONDS = 90  # beyond the end, after which a device that hangs is given up
+LEAST_SECONDS = 5  # for which a part is begun
+GRACE_SECONDS = 20  # beyond the end, after which a device that hangs is given up
+Parts = dict[str, tuple[float, Callable[["Check"], None]]]  # how many seconds each may take, and what it does
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Check:
     quick: bool
     found: dict[str, Any] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    part_ends: float = float("inf")
 
     @property
     def device(self) -> torch.device:
@@ -41,8 +44,16 @@ class Check:
         return tiny if self.quick else whole
 
     def left(self) -> float:
-        """Return the seconds until no new part is begun."""
-        return self.ends - time.monotonic()
+        """Return the seconds until this part, or the whole, must end."""
+        return min(self.ends, self.part_ends) - time.monotonic()
+
+    def time_for(self, name: str, needed_s: float) -> bool:
+        """Return whether there is time for something; say that it is left out where there is none."""
+        if self.quick or self.left() > needed_s:
+            return True
+        self.found.setdefault("left_out", []).append(name)
+        self.say(f"{name}: left out, no time")
+        return False
 
     def say(self, line: str) -> None:
         """Print a line, and keep it for the table."""
@@ -78,18 +89,20 @@ class Check:
                 raise
 
 
-def perform(run: Check, parts: dict[str, Callable[[Check], None]], device: str) -> None:
+def perform(run: Check, parts: Parts, device: str) -> None:
     """Do every part for which there is time, and print the table."""
     faulthandler.dump_traceback_later(max(run.left(), 0) + GRACE_SECONDS, exit=True)
     names = list(parts)
     for number, name in enumerate(names):
-        if run.left() < 0:
-            run.say(f"{name}: left out, no time")
+        run.part_ends = float("inf")
+        if not run.time_for(name, LEAST_SECONDS):
             continue
         start = time.monotonic()
+        limit, part = parts[name]
+        run.part_ends = start + limit
         try:
             with run.step(name):
-                parts[name](run)
+                part(run)
         except Exception:
             if number + 1 < len(names):
                 restart(run, device, names[number + 1 :])
@@ -111,7 +124,15 @@ def lost(run: Check) -> bool:
 def restart(run: Check, device: str, names: list[str]) -> None:
     """Do the parts that are left in a new process, as this one has lost the device."""
     run.say(f"the device is lost; {', '.join(names)} in a new process")
-    words = ["--device", device, "--minutes", f"{max(run.left(), 1) / 60:.2f}", "--only", ",".join(names), "--resume"]
+    words = [
+        "--device",
+        device,
+        "--minutes",
+        f"{max(run.ends - time.monotonic(), 1) / 60:.2f}",
+        "--only",
+        ",".join(names),
+        "--resume",
+    ]
     words += ["--quick"] if run.quick else []
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, str(ROOT / "benchmarks" / "gpu_check"), *words])

@@ -12,9 +12,10 @@ import resource
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 STAGES = {
@@ -177,8 +178,10 @@ def found(path: str) -> tuple[Any, str] | None:
 
 
 @contextlib.contextmanager
-def metered(wanted: Callable[[], float] = lambda: 0.0) -> Iterator[Meter]:
-    """Wrap the functions of ``STAGES`` and ``PARTS`` while a run is played; ``wanted`` as ``wanted_cores`` gives it."""
+def metered(
+    wanted: Callable[[], float] = lambda: 0.0, *, parts: Mapping[str, str] = MappingProxyType(PARTS)
+) -> Iterator[Meter]:
+    """Wrap the functions of ``STAGES`` and of parts while a run is played; ``wanted`` as ``wanted_cores`` gives it."""
     meter, undo = Meter(wanted), []
 
     def wrap(function: Callable[..., Any], enter: Callable[[str], Any], name: str) -> Callable[..., Any]:
@@ -189,7 +192,7 @@ def metered(wanted: Callable[[], float] = lambda: 0.0) -> Iterator[Meter]:
 
         return call
 
-    for table, enter in ((STAGES, meter.stage), (PARTS, meter.part)):
+    for table, enter in ((STAGES, meter.stage), (parts, meter.part)):
         for path, name in table.items():
             place = found(path)
             if place is not None:

@@ -1,0 +1,128 @@
+"""Times of questions beside what the device's ceilings allow, and beside the compiled engine."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from gpu_count import H200, Ceilings, Counts, counted
+from gpu_record import Check, synchronised
+
+from cryoisac.engine.native import default_threads
+
+LAUNCHES, WAITS = 2000, 200
+LARGEST = 6  # lines of the engine that are named of each question
+
+
+@dataclass(frozen=True)
+class Timed:
+    """How long a question took, and what it asked of the device, where that was counted."""
+
+    seconds: float
+    counts: Counts | None = None
+
+
+def seconds(run: Check, work: Callable[[], Any], repeats: int = 1, *, count: bool = False) -> Timed:
+    """Return the median time of some repeats, after one that does not count but may be counted."""
+    counts = None
+    if count:
+        with counted() as counts:
+            work()
+    else:
+        work()
+    times = []
+    for _ in range(1 if run.quick else repeats):
+        synchronised(run)
+        start = time.perf_counter()
+        work()
+        synchronised(run)
+        times.append(time.perf_counter() - start)
+    return Timed(float(np.median(times)), counts)
+
+
+def host_seconds(run: Check) -> dict[str, float]:
+    """Return what one launch takes of the host, and what one wait for the device takes of both."""
+    one = torch.ones(1, device=run.device)
+    launches, waits = run.size(LAUNCHES, 50), run.size(WAITS, 5)
+
+    def launch() -> None:
+        for _ in range(launches):
+            one.mul_(1.0)
+
+    def wait() -> None:
+        for _ in range(waits):
+            one.cpu()
+
+    launch_s = seconds(run, launch, 3).seconds / launches
+    return {"launch_s": launch_s, "wait_s": seconds(run, wait, 3).seconds / waits}
+
+
+def ceilings(run: Check) -> Ceilings:
+    """Return what this device does at best, as ``machine`` measured it, else an H200 on paper."""
+    known = run.found.get("machine", {})
+    if "launch_s" not in known:
+        return H200
+    return Ceilings(
+        copy_bytes_s=1e9 * known["copy_GB_s"],
+        flop_s=1e12 * known["matrix_TFLOP_s"]["float32"],
+        launch_s=known["launch_s"],
+        wait_s=known["wait_s"],
+    )
+
+
+def compared(run: Check, name: str, triples: int, taken: Timed, few: int, beside: Timed) -> None:
+    """Say how long a triple took, what the ceilings allow, and what the compiled engine takes."""
+    ns, cpu_ns = 1e9 * taken.seconds / triples, 1e9 * beside.seconds / few
+    row = {
+        "triples": triples,
+        "seconds": taken.seconds,
+        "ns_a_triple": ns,
+        "CCF_s": 2e9 / ns,
+        "cpu_ns_a_triple": cpu_ns,
+    }
+    row |= {"times_the_cpu": cpu_ns / ns, **_allowed(run, taken, triples)}
+    run.found.setdefault("searches", {})[name] = row
+    run.say(
+        f"{name:30} {ns:8.2f} ns a triple, {row['CCF_s']:9.3g} CCF/s; {row['times_the_cpu']:6.1f} times "
+        f"{default_threads()} threads ({cpu_ns:.0f} ns){_said(row)}"
+    )
+
+
+def rated(run: Check, name: str, n: int, taken: Timed, few: int, beside: Timed) -> None:
+    """Say how many rows a second there were, likewise."""
+    row = {"rows_s": n / taken.seconds, "cpu_rows_s": few / beside.seconds, "ns_a_row": 1e9 * taken.seconds / n}
+    row |= _allowed(run, taken, n)
+    run.found.setdefault("rates", {})[name] = row
+    run.say(
+        f"{name:30} {row['rows_s']:12,.0f} rows/s, {row['ns_a_row']:.0f} ns each; "
+        f"{row['rows_s'] / row['cpu_rows_s']:6.1f} times {default_threads()} threads{_said(row)}"
+    )
+
+
+def _allowed(run: Check, taken: Timed, units: int) -> dict[str, Any]:
+    """Return what the ceilings allow, in ns for one of some units, and the lines of the engine that take most of it."""
+    if taken.counts is None:
+        return {}
+    best, whole = ceilings(run), taken.counts.total()
+    least = taken.counts.least_s(best)
+    return {
+        "allowed_ns": 1e9 * least / units,
+        "parts_ns": {key: 1e9 * value / units for key, value in taken.counts.parts_s(best).items()},
+        "share_of_ceiling": least / taken.seconds,
+        "bytes": whole.bytes / units,
+        "launches": whole.launches,
+        "waits": whole.waits,
+        "largest": [
+            {"at": at, "op": op, "ns": 1e9 * s / units, "bytes": line.bytes / units}
+            for at, op, s, line in taken.counts.largest(best, LARGEST)
+        ],
+    }
+
+
+def _said(row: dict[str, Any]) -> str:
+    if "allowed_ns" not in row:
+        return ""
+    parts = ", ".join(f"{key} {value:.3g}" for key, value in row["parts_ns"].items())
+    return f"\n{'':30} ceilings allow {row['allowed_ns']:.3g} ns ({parts}): {100 * row['share_of_ceiling']:.0f} %"
