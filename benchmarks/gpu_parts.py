@@ -20,7 +20,7 @@ import gpu_whole
 import torch
 from gpu_questions import LAST_RING, Pixels, RingRows
 from gpu_record import ROOT, Check, Parts, perform
-from gpu_timing import compared, host_seconds, rated, seconds
+from gpu_timing import compared, host_seconds, rated, seconds, timed
 
 from cryoisac.engine.devices import PROCESSOR, choose_devices, gpu_rows
 from cryoisac.engine.gpu import memory
@@ -66,12 +66,12 @@ def machine(run: Check) -> None:
         rows += [f"{name} {value}" for name, value in gpu_rows(76, run.devices.memory_share)]
     n, side = run.size(1 << 30, 1 << 20), run.size(8192, 256)
     source, target = torch.rand(n // 4, device=run.device), torch.empty(n // 4, device=run.device)
-    copied = 2 * n / seconds(run, lambda: target.copy_(source), 9).seconds / 1e9
+    copied = 2 * n / seconds(run, lambda: target.copy_(source), 9) / 1e9
     a, b = (torch.randn(side, side, device=run.device) for _ in range(2))
     rates = {}
     for tf32 in (False, True):
         with memory.computing(tf32):
-            rates["tf32" if tf32 else "float32"] = 2 * side**3 / seconds(run, lambda: a @ b, 5).seconds / 1e12
+            rates["tf32" if tf32 else "float32"] = 2 * side**3 / seconds(run, lambda: a @ b, 5) / 1e12
     host = host_seconds(run)
     run.found["machine"] = {
         "device": run.devices.title,
@@ -180,7 +180,7 @@ def _scores(run: Check, mode: str, references: tuple[int, ...]) -> None:
             with run.step(name):
                 few = int(CPU_SECONDS * 1e6 / (k * 49 * 0.3) * default_threads() / 2)
                 few = min(n, run.size(max(64, few), 8))
-                taken = seconds(run, partial(question.score, mine, k, n), count=True)
+                taken = timed(run, partial(question.score, mine, k), n)
                 beside = seconds(run, partial(question.score, other, k, few))
                 compared(run, name, n * k * 49, taken, few * k * 49, beside)
 
@@ -196,11 +196,11 @@ def reference_free(run: Check) -> None:
             if run.time_for(name, 8):
                 with run.step(name):
                     few = run.size(min(n, int(CPU_SECONDS * 1e6 / shifts)), 16)
-                    taken = seconds(run, partial(question.match, mine, reach, n), count=True)
+                    taken = timed(run, partial(question.match, mine, reach), n)
                     beside = seconds(run, partial(question.match, other, reach, few))
                     compared(run, name, n * shifts, taken, few * shifts, beside)
     few = run.size(5000, 16)
-    taken = seconds(run, partial(question.total, mine, n), count=True)
+    taken = timed(run, partial(question.total, mine), n)
     beside = seconds(run, partial(question.total, other, few))
     rated(run, "total", n, taken, few, beside)
 
@@ -223,7 +223,7 @@ def streaming(run: Check) -> None:
         memory.RESIDENT_SHARE = before
     for name, ask in asked.items():
         with run.step(f"streaming {name}"):
-            times = [seconds(run, partial(ask, engine)).seconds for engine in engines.values()]
+            times = [seconds(run, partial(ask, engine)) for engine in engines.values()]
             a, b = (ask(engine) for engine in engines.values())
             alike = bool((a.score == b.score).all() if name == "match" else (a == b).all())
             run.found.setdefault("streaming", {})[name] = {"seconds": times, "same": alike}
@@ -242,7 +242,7 @@ def rings(run: Check) -> None:
             ask, title = getattr(question, name), f"{name}, rings to {last}"
             if run.time_for(title, 5):
                 with run.step(title):
-                    taken = seconds(run, partial(ask, mine, last, n), count=True)
+                    taken = timed(run, partial(ask, mine, last), n)
                     beside = seconds(run, partial(ask, other, last, few))
                     if name == "score":
                         compared(run, title, n * triples, taken, few * triples, beside)
@@ -262,8 +262,8 @@ def batches(run: Check) -> None:
                 with run.step(f"batch {name}"):
                     engine = question.engine(run.devices, tf32=tf32)
                     row = run.found.setdefault("batches", {})[name] = {
-                        "score_s": seconds(run, partial(question.score, engine, 50, n)).seconds,
-                        "match_s": seconds(run, partial(question.match, engine, 3, n)).seconds,
+                        "score_s": seconds(run, partial(question.score, engine, 50, n)),
+                        "match_s": seconds(run, partial(question.match, engine, 3, n)),
                     }
                     run.say(f"batch    {name:14} score {row['score_s']:.3f} s, match {row['match_s']:.3f} s")
     finally:
@@ -293,7 +293,7 @@ def kernels(run: Check) -> None:
 
 def fused(run: Check) -> None:
     """Time the fused kernel beside the transform."""
-    gpu_fused.compare(run, lambda run, work: seconds(run, work, 3).seconds)
+    gpu_fused.compare(run, lambda run, work: seconds(run, work, 3))
 
 
 PARTS: Parts = {  # the most wanted first; seconds that each may take

@@ -3,6 +3,8 @@
 import faulthandler
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -33,6 +35,7 @@ class Check:
     found: dict[str, Any] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     part_ends: float = float("inf")
+    background: list["subprocess.Popen[bytes]"] = field(default_factory=list)  # each with a group of its own
 
     @property
     def device(self) -> torch.device:
@@ -49,7 +52,7 @@ class Check:
 
     def time_for(self, name: str, needed_s: float) -> bool:
         """Return whether there is time for something; say that it is left out where there is none."""
-        if self.quick or self.left() > needed_s:
+        if self.left() > (0 if self.quick else needed_s):
             return True
         self.found.setdefault("left_out", []).append(name)
         self.say(f"{name}: left out, no time")
@@ -109,7 +112,16 @@ def perform(run: Check, parts: Parts, device: str) -> None:
         run.found.setdefault("seconds", {})[name] = round(time.monotonic() - start, 1)
         run.save()
     faulthandler.cancel_dump_traceback_later()
+    for process in run.background:
+        end(process)
     print("\n--- gpu_check ---\n" + "\n".join(run.lines))
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process with those that it began, if it still runs."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def lost(run: Check) -> bool:

@@ -26,7 +26,7 @@ import numpy as np
 
 PIXEL_A, SNR = 5.0, 0.1
 BLOCK = 256
-DONE = "done"  # a file that is there once all particles are
+DONE = "radius"  # of the particle in px: a file that is there once all particles are
 TORCH = {
     f"cryoisac.engine.gpu.{module}.{name}.{question}": part
     for module, name, questions in (
@@ -39,28 +39,29 @@ TORCH = {
 }
 
 
-def begin_simulation(folder: Path, images: int, views: int, box: int, workers: int) -> None:
-    """Begin to make particles, of each view as many, in the background, where none are there yet."""
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        words = ["simulate", str(folder), *map(str, (images, views, box, workers))]
-        with folder.with_suffix(".txt").open("w") as log:
-            subprocess.Popen([sys.executable, __file__, *words], stdout=log, stderr=log, start_new_session=True)
+def begin_simulation(folder: Path, images: int, views: int, box: int, workers: int) -> "subprocess.Popen[bytes]":
+    """Begin to make particles, of each view as many, in a process that has a group of its own."""
+    folder.mkdir(parents=True)
+    words = ["simulate", str(folder), *map(str, (images, views, box, workers))]
+    with folder.with_suffix(".txt").open("w") as log:
+        return subprocess.Popen([sys.executable, __file__, *words], stdout=log, stderr=log, start_new_session=True)
 
 
-def simulated(folder: Path, *, limit_s: float) -> bool:
-    """Return whether particles are there, once they are, or after some seconds."""
+def simulated(folder: Path, *, limit_s: float) -> str:
+    """Return the radius of particles, once they are there, or nothing after some seconds."""
     end = time.monotonic() + limit_s
-    while not (folder / DONE).exists() and time.monotonic() < end:
+    while not (folder / DONE).exists():
+        if time.monotonic() > end:
+            return ""
         time.sleep(0.2)
-    return (folder / DONE).exists()
+    return (folder / DONE).read_text()
 
 
 def simulate(folder: Path, images: int, views: int, box: int, workers: int) -> None:
     """Make particles, each part of them in a process."""
     from cryoisac.io.mrc_write import MrcStackWriter
     from cryoisac.io.star import write_star
-    from cryoisac.simulation.files import star_metadata, write_truth
+    from cryoisac.simulation.files import made_up, star_metadata, write_truth
 
     settings, truth = _drawn(images, views, box)
     write_star(folder / "particles.star", star_metadata(truth, settings))
@@ -77,7 +78,9 @@ def simulate(folder: Path, images: int, views: int, box: int, workers: int) -> N
 
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(make, range(workers)))
-    (folder / DONE).touch()
+    radius = folder / f"{DONE}.part"
+    radius.write_text(f"{made_up(settings).radius_A / PIXEL_A:.0f}")
+    radius.replace(folder / DONE)
 
 
 def work(images: int, views: int, box: int, workers: int, number: int) -> None:
@@ -119,8 +122,8 @@ class Played:
     ----------
     wall_s : float
         Seconds, with starting Python.
-    whole : bool
-        Whether it came to its end.
+    end : str
+        How it ended: "over", "failed", or "cut off" for want of time.
     said : str
         What it said last, of what came of it if it did.
     stages : dict
@@ -128,7 +131,7 @@ class Played:
     """
 
     wall_s: float
-    whole: bool
+    end: str
     said: str
     stages: dict[str, dict[str, dict[str, float]]]
 
@@ -164,15 +167,15 @@ def played(words: list[str], path: Path, *, limit_s: float) -> Played:
             [sys.executable, __file__, "run", str(path), *words], stdout=file, stderr=subprocess.STDOUT
         )
         try:
-            whole = process.wait(max(limit_s, 1)) == 0
+            end = "failed" if process.wait(max(limit_s, 1)) else "over"
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            whole = False
+            end = "cut off"
     stages = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     lines = said.read_text(encoding="utf-8", errors="replace").splitlines()
     last = [line for line in lines if "accounted" in line] or [line for line in lines if line.strip()] or [""]
-    return Played(wall_s=time.monotonic() - start, whole=whole, said=last[-1].strip()[:300], stages=stages)
+    return Played(wall_s=time.monotonic() - start, end=end, said=last[-1].strip()[:300], stages=stages)
 
 
 def run(path: Path, words: list[str]) -> int:

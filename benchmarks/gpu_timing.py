@@ -13,6 +13,7 @@ from gpu_record import Check, synchronised
 from cryoisac.engine.native import default_threads
 
 LAUNCHES, WAITS = 2000, 200
+COUNTED, LEAST_ROWS = 25, 1000  # one in so many rows is counted, where there are so many
 LARGEST = 6  # lines of the engine that are named of each question
 
 
@@ -24,14 +25,9 @@ class Timed:
     counts: Counts | None = None
 
 
-def seconds(run: Check, work: Callable[[], Any], repeats: int = 1, *, count: bool = False) -> Timed:
-    """Return the median time of some repeats, after one that does not count but may be counted."""
-    counts = None
-    if count:
-        with counted() as counts:
-            work()
-    else:
-        work()
+def seconds(run: Check, work: Callable[[], Any], repeats: int = 1) -> float:
+    """Return the median time of some repeats, after one that does not count."""
+    work()
     times = []
     for _ in range(1 if run.quick else repeats):
         synchronised(run)
@@ -39,7 +35,31 @@ def seconds(run: Check, work: Callable[[], Any], repeats: int = 1, *, count: boo
         work()
         synchronised(run)
         times.append(time.perf_counter() - start)
-    return Timed(float(np.median(times)), counts)
+    return float(np.median(times))
+
+
+def timed(run: Check, ask: Callable[[int], Any], n: int) -> Timed:
+    """Return how long a question about so many rows takes, and what it asks of the device."""
+    counts = None
+    with run.step("counting"):
+        counts = _counts(ask, n)
+    return Timed(seconds(run, lambda: ask(n)), counts)
+
+
+def _counts(ask: Callable[[int], Any], n: int) -> Counts:
+    """Count a question; where it is large, from two smaller ones, as counting takes far longer than launching."""
+    ask(1)  # loads the images
+    if n < LEAST_ROWS:
+        return _counted(ask, n)
+    few, more = n // COUNTED, 2 * (n // COUNTED)
+    a, b = _counted(ask, few), _counted(ask, more)
+    return a.plus(b.plus(a, -1.0), (n - few) / (more - few))
+
+
+def _counted(ask: Callable[[int], Any], n: int) -> Counts:
+    with counted() as counts:
+        ask(n)
+    return counts
 
 
 def host_seconds(run: Check) -> dict[str, float]:
@@ -55,8 +75,8 @@ def host_seconds(run: Check) -> dict[str, float]:
         for _ in range(waits):
             one.cpu()
 
-    launch_s = seconds(run, launch, 3).seconds / launches
-    return {"launch_s": launch_s, "wait_s": seconds(run, wait, 3).seconds / waits}
+    launch_s = seconds(run, launch, 3) / launches
+    return {"launch_s": launch_s, "wait_s": seconds(run, wait, 3) / waits}
 
 
 def ceilings(run: Check) -> Ceilings:
@@ -72,9 +92,9 @@ def ceilings(run: Check) -> Ceilings:
     )
 
 
-def compared(run: Check, name: str, triples: int, taken: Timed, few: int, beside: Timed) -> None:
+def compared(run: Check, name: str, triples: int, taken: Timed, few: int, beside: float) -> None:
     """Say how long a triple took, what the ceilings allow, and what the compiled engine takes."""
-    ns, cpu_ns = 1e9 * taken.seconds / triples, 1e9 * beside.seconds / few
+    ns, cpu_ns = 1e9 * taken.seconds / triples, 1e9 * beside / few
     row = {
         "triples": triples,
         "seconds": taken.seconds,
@@ -90,9 +110,9 @@ def compared(run: Check, name: str, triples: int, taken: Timed, few: int, beside
     )
 
 
-def rated(run: Check, name: str, n: int, taken: Timed, few: int, beside: Timed) -> None:
+def rated(run: Check, name: str, n: int, taken: Timed, few: int, beside: float) -> None:
     """Say how many rows a second there were, likewise."""
-    row = {"rows_s": n / taken.seconds, "cpu_rows_s": few / beside.seconds, "ns_a_row": 1e9 * taken.seconds / n}
+    row = {"rows_s": n / taken.seconds, "cpu_rows_s": few / beside, "ns_a_row": 1e9 * taken.seconds / n}
     row |= _allowed(run, taken, n)
     run.found.setdefault("rates", {})[name] = row
     run.say(

@@ -39,7 +39,7 @@ def begin(run: Check) -> None:
     for case in (LARGE, SMALL):
         images, views, side = case.sizes(run)
         workers = min(default_threads(), 4) if case is SMALL else default_threads()
-        begin_simulation(RUNS / f"particles{images}", images, views, side, workers)
+        run.background.append(begin_simulation(RUNS / f"particles{images}", images, views, side, workers))
 
 
 def whole(run: Check) -> None:
@@ -73,18 +73,29 @@ def _run(run: Check, case: Case, method: str, device: str, *more: str) -> None:
     if not folder.exists():
         begin(run)
     with run.step(name):
-        if not simulated(folder, limit_s=min(SIMULATION_SECONDS, run.left())):
+        radius = simulated(folder, limit_s=min(SIMULATION_SECONDS, run.left()))
+        if not radius:
             log = folder.with_suffix(".txt").read_text(encoding="utf-8", errors="replace")
             raise RuntimeError(f"no particles after {SIMULATION_SECONDS} s: {log[-500:]}")
         out = RUNS / f"{method}{images}{device.replace(':', '')}"
-        words = ["--method", method, "--device", device, "--img-per-grp", str(images // views), *more]
+        words = [
+            "--method",
+            method,
+            "--device",
+            device,
+            "--img-per-grp",
+            str(images // views),
+            "--radius",
+            radius,
+            *more,
+        ]
         words += QUICK + (QUICK_ISAC2 if method == "isac2" else []) if run.quick else []
         taken = played(
             ["isac", str(folder / "particles.star"), str(out), *words], out.with_suffix(".json"), limit_s=run.left()
         )
         row = vars(taken) | {"engine_share": taken.engine_share}
         run.found.setdefault("runs", {})[name] = row
-        end = "" if taken.whole else "NOT OVER, "
+        end = "" if taken.end == "over" else f"{taken.end.upper()}, "
         run.say(f"{name}: {end}{taken.wall_s:.1f} s, {taken.engine_share:.0%} in the engine; {taken.said}")
         for line in taken.rows():
             run.say(f"    {line}")

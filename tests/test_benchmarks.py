@@ -249,7 +249,7 @@ def test_known_truth_particles_made_in_parts(tmp_path: Path) -> None:
     from cryoisac.simulation.files import made_up
     from cryoisac.simulation.images import ParticleImages
 
-    gpu_runs.begin_simulation(tmp_path / "particles", 36, 3, 40, 2)
+    assert gpu_runs.begin_simulation(tmp_path / "particles", 36, 3, 40, 2).wait() == 0
     assert gpu_runs.simulated(tmp_path / "particles", limit_s=60)
     images = read(tmp_path / "particles" / "particles.mrcs").read(np.arange(36))
     settings, truth = gpu_runs._drawn(36, 3, 40)
@@ -265,16 +265,18 @@ def test_known_truth_a_run_tells_its_stages(tmp_path: Path) -> None:
     """Known truth: the stages of a run take its time, the engine a part of it; one that is cut off tells how far."""
     import gpu_runs
 
-    gpu_runs.begin_simulation(tmp_path / "particles", 60, 3, 40, 2)
-    assert gpu_runs.simulated(tmp_path / "particles", limit_s=60)
+    assert gpu_runs.begin_simulation(tmp_path / "particles", 60, 3, 40, 2).wait() == 0
     words = ["isac", str(tmp_path / "particles" / "particles.star"), str(tmp_path / "run"), "--img-per-grp", "20"]
     words += ["--target-radius", "10", "--target-nx", "28"]
     run = gpu_runs.played(words, tmp_path / "a.json", limit_s=100)
     told = sum(sum(stage["wall_s"].values()) for stage in run.stages.values())
-    assert run.whole
+    assert run.end == "over"
     assert "accounted" in run.said
     assert 0 < told <= run.wall_s
     assert 0 < run.engine_share < 1
     assert {"starts", "averages", "ring transform"} <= set(run.stages)
     cut = gpu_runs.played([*words[:2], str(tmp_path / "cut"), *words[3:]], tmp_path / "b.json", limit_s=1)
-    assert not cut.whole
+    assert cut.end == "cut off"
+    bad = gpu_runs.played([*words, "--maxit", "none"], tmp_path / "c.json", limit_s=60)
+    assert bad.end == "failed"
+    assert "maxit" in bad.said
