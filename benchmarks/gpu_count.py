@@ -21,6 +21,7 @@ GATHERS = ("index", "index_select", "gather", "take", "embedding", "grid_sampler
 FREE = ("empty", "empty_like", "empty_strided", "new_empty", "resize_", "set_", "_unsafe_view", "lift_fresh")
 ASK_HOST = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select", "unique_consecutive", "_unique2")
 CROSSES = ("_to_copy", "copy_")  # between host and device: counted where they are asked for
+WITHOUT_WAITS = "transfer.py:"  # of the engine: on a GPU nothing waits for its copies
 SECTOR_BYTES = 32  # that a GPU reads at least
 REAL = 0.5  # of the operations of a transform, where one side is real
 
@@ -157,12 +158,15 @@ class _Calls(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in ("cpu", "to"):
             self._crossed(args[0], result, kwargs, named=name == "cpu" or _names_device(args[1:], kwargs))
+        elif name == "copy_":
+            self._crossed(args[1], result, kwargs, named=args[1].device.type != result.device.type)
         return result
 
     def _crossed(self, before: torch.Tensor, after: torch.Tensor, kwargs: Any, *, named: bool) -> None:
         if named and "cpu" in (before.device.type, after.device.type):
-            waits = 0.0 if kwargs.get("non_blocking") else 1.0
-            self._counts.lines[_where(), "host"].add(Line(launches=1, waits=waits, host_bytes=_bytes(before)))
+            where = _where()
+            waits = 0.0 if kwargs.get("non_blocking") or where.startswith(WITHOUT_WAITS) else 1.0
+            self._counts.lines[where, "host"].add(Line(launches=1, waits=waits, host_bytes=_bytes(before)))
 
 
 @contextmanager

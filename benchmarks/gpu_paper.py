@@ -37,6 +37,7 @@ class Batched:
 
     items: int
     item_bytes: int
+    depth: int
     launches: float = 0.0
     waits: float = 0.0
 
@@ -66,7 +67,7 @@ def watched(counts: Counts) -> Iterator[list[Batched]]:
         plain(items, item_bytes, work, place)
         after, (launches, waits) = counts.total(), inside.pop()
         taken = after.launches - before.launches, after.waits - before.waits
-        calls.append(Batched(items, item_bytes, taken[0] - launches, taken[1] - waits))
+        calls.append(Batched(items, item_bytes, len(inside), taken[0] - launches, taken[1] - waits))
         inside[-1] = inside[-1][0] + taken[0], inside[-1][1] + taken[1]
 
     try:
@@ -92,9 +93,11 @@ def estimated(few: Asked, more: Asked, images: int) -> Counts:
     whole = few.counts.plus(slope, (images - few.rows) / step)
     for key, line in whole.lines.items():
         line.launches, line.waits = few.counts.lines[key].launches, few.counts.lines[key].waits
-    for a, b in zip(few.calls, more.calls, strict=True):
+    batches = {0: 1}  # at each depth, of the call that encloses what comes
+    for a, b in reversed(list(zip(few.calls, more.calls, strict=True))):  # those outside first
         items = a.items + (b.items - a.items) * (images - few.rows) / step
-        again = a.batches(items / a.items) / a.batches(1) - 1
+        batches[a.depth] = max(batches[a.depth - 1], a.batches(items / a.items))
+        again = batches[a.depth] / a.batches(1) - 1
         whole.lines["batches", "launched again"].add(Line(launches=a.launches * again, waits=a.waits * again))
     return whole
 
@@ -126,7 +129,7 @@ def questions() -> Iterator[tuple[str, int, int, Callable[[], Counts]]]:
 
 def _scores(mode: str, k: int) -> Callable[[], Counts]:
     def count() -> Counts:
-        rows = 1600 // k if k < 200 else 16
+        rows = 640 // k if k < 200 else 16
         made = Pixels.made(2 * rows, k)
         engine = TorchEngine(made.images, place(), mode=mode, stack=IMAGES)
         made.score(engine, k, 1)  # loads the images
