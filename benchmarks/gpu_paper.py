@@ -11,9 +11,11 @@ a batch, times the batches there would be.
 import argparse
 import json
 import math
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +209,13 @@ def main() -> None:
             for at in row["largest"][:8]:
                 print(f"    {at['at']:20} {at['op']:18} {at['ns']:8.3g} ns {at['bytes']:10.1f} bytes")
     if options.json:
-        found = {"ceilings": asdict(H200), "images": IMAGES, "questions": rows}
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+        found: dict[str, Any] = {
+            "date": f"{date.today():%Y-%m-%d}",
+            "commit": commit.stdout.strip(),
+            "what": "estimate on paper",
+        }
+        found |= {"ceilings": asdict(H200), "images": IMAGES, "questions": rows}
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
