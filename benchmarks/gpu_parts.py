@@ -30,7 +30,7 @@ from cryoisac.engine.native import default_threads
 TESTS = ("test_gpu", "test_gpu_*", "test_fused", "test_contract", "test_likelihood")
 LOG = ROOT / "build" / "gpu_check_tests.txt"
 REFERENCES, RANGES_px = (10, 50, 200), (1, 2, 3, 4, 6)
-BATCHES_MB = (256, 1024, 4096, 16384)
+BATCHES_MB = (1024, 4096, 12288, 24576)
 IMAGES = 100_000
 CPU_SECONDS = 2.0  # that the compiled engine is given for each question
 

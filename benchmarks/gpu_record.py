@@ -1,6 +1,8 @@
 """What ``gpu_check`` finds: kept after every line, whatever fails, and the device lost or hanging."""
 
+import contextlib
 import faulthandler
+import gc
 import json
 import os
 import signal
@@ -9,7 +11,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 
 from cryoisac.engine.devices import Devices
+from cryoisac.engine.gpu import memory
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAST_SECONDS = 5  # for which a part is begun
@@ -78,7 +80,7 @@ class Check:
         whole.write_text(json.dumps(self.found, indent=1) + "\n", encoding="utf-8")
         whole.replace(self.path)
 
-    @contextmanager
+    @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Note an error, and where it was, and go on, unless the device is lost."""
         try:
@@ -110,6 +112,7 @@ def perform(run: Check, parts: Parts, device: str) -> None:
             if number + 1 < len(names):
                 restart(run, device, names[number + 1 :])
         run.found.setdefault("seconds", {})[name] = round(time.monotonic() - start, 1)
+        give_back(run)
         run.save()
     faulthandler.cancel_dump_traceback_later()
     for process in run.background:
@@ -131,6 +134,13 @@ def lost(run: Check) -> bool:
         return float(torch.ones(1, device=run.device).add(1).cpu()) != 2
     except RuntimeError:
         return True
+
+
+def give_back(run: Check) -> None:
+    """Give back the device's memory that nothing uses any more: other processes have their turn."""
+    gc.collect()
+    with contextlib.suppress(RuntimeError):  # of a device that is lost
+        memory.release(run.device)
 
 
 def restart(run: Check, device: str, names: list[str]) -> None:
