@@ -22,6 +22,7 @@ from gpu_questions import LAST_RING, Pixels, RingRows
 from gpu_record import ROOT, Check, Parts, perform
 from gpu_timing import compared, host_seconds, rated, seconds, timed
 
+from cryoisac.cli.devices import usual_kinds
 from cryoisac.engine.devices import PROCESSOR, choose_devices, gpu_rows
 from cryoisac.engine.gpu import memory
 from cryoisac.engine.likelihood_reference import LikelihoodReferenceEngine
@@ -63,7 +64,7 @@ def machine(run: Check) -> None:
     """Measure what computes, and its ceilings: copies of memory, products of matrices in float32 and tf32."""
     rows: list[str] = []
     with run.step("facts"):
-        rows += [f"{name} {value}" for name, value in gpu_rows(76, run.devices.memory_share)]
+        rows += [f"{name} {value}" for name, value in gpu_rows(usual_kinds(), run.devices.memory_share)]
     n, side = run.size(1 << 30, 1 << 20), run.size(8192, 256)
     source, target = torch.rand(n // 4, device=run.device), torch.empty(n // 4, device=run.device)
     copied = 2 * n / seconds(run, lambda: target.copy_(source), 9) / 1e9

@@ -71,7 +71,7 @@ def test_definition_images_that_fit(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setattr(devices, "available_memory_bytes", lambda: memory)
     rows = shown(capsys)
     assert rows["memory"] == "10 MB free"
-    assert rows["images"] == f"{count:,} of {side} px fit into it"
+    assert rows["images"] == f"{count:,} of {side} px fit into it, {count // 200:,} classes of 200"
 
 
 def test_memory_that_is_not_known_is_said_to_be(

@@ -11,9 +11,11 @@ from torch_engines import needs_torch
 
 from cryoisac.engine import devices
 from cryoisac.engine.devices import PROCESSOR, Devices, choose_devices, gpu_rows
+from cryoisac.engine.holding import Kind
 from cryoisac.engine.native import NativeEngine
 from cryoisac.errors import DeviceError, SettingError
 
+PIXELS = Kind(title="images of 76 px", image_bytes=4 * (76**2 + 1), class_size=200)
 AUTOMATIC = devices._automatic  # before tests are told to leave GPUs alone
 
 
@@ -22,6 +24,7 @@ class FakeModule:
 
     def __init__(self, count=0, warning="", free=8 << 30, total=10 << 30):
         self.count, self.warning, self.memory = count, warning, (free, total)
+        self.allocated, self.properties = 0, [None] * count
 
     def is_available(self):
         if self.warning:
@@ -38,10 +41,13 @@ class FakeModule:
         return self.memory
 
     def memory_reserved(self, device):
-        return 3 << 20
+        return self.allocated + (2 << 20)
 
     def memory_allocated(self, device):
-        return 1 << 20
+        return self.allocated
+
+    def get_device_properties(self, device):
+        return self.properties[device.index]
 
 
 @pytest.fixture
@@ -70,7 +76,7 @@ def test_without_pytorch(monkeypatch):
     for name in ("cuda", "cuda:0,1", "mps", "torch-cpu"):
         with pytest.raises(DeviceError, match=r"needs PyTorch, which is not installed: pip install 'cryoisac\[gpu\]'"):
             choose_devices(name)
-    assert gpu_rows(76, 0.9) == [
+    assert gpu_rows([PIXELS], 0.9) == [
         ("GPUs", "none: PyTorch, which they need, is not installed (pip install 'cryoisac[gpu]')")
     ]
 
@@ -156,14 +162,66 @@ class TestWithPyTorch:
         module = gpus(count=1)
         place = place_of(torch.device("cuda:0"), 0.5)
         assert place.budget_bytes == ((8 << 30) + (2 << 20)) // 2
-        assert place.resident_bytes + place.batch_bytes < place.budget_bytes
+        assert place.resident_bytes + 2 * place.batch_bytes <= place.budget_bytes
         module.memory = (1 << 20, 10 << 30)
         with pytest.raises(DeviceError, match="only 2 MB may be taken"):
             place_of(torch.device("cuda:0"), 0.9)
 
+    def test_engines_share_a_device(self, gpus):
+        """Definition: whatever engines keep already, together they may take a share of what was free before all."""
+        import torch
+
+        from cryoisac.engine.gpu.memory import place_of
+
+        module, whole = gpus(count=1), 10 << 30
+        rest = []
+        for kept in (0, 1 << 30, 5 << 30, 7 << 30):
+            module.allocated, module.memory = kept, (whole - kept - (2 << 20), whole)
+            place = place_of(torch.device("cuda:0"), 0.9)
+            assert place.budget_bytes == int(0.9 * whole)
+            assert kept + place.resident_bytes <= max(kept, int(0.6 * place.budget_bytes))
+            assert kept + place.resident_bytes + 2 * place.batch_bytes <= place.budget_bytes
+            rest.append(place.resident_bytes)
+        assert rest == sorted(rest, reverse=True)
+        assert (rest[1], rest[-1]) == (rest[0] - (1 << 30), 0)
+        module.allocated, module.memory = 9 << 30, (1 << 29, whole)
+        with pytest.raises(DeviceError, match="only 0 MB may be taken"):
+            place_of(torch.device("cuda:0"), 0.9)
+
+    def test_how_fast_devices_are(self, gpus):
+        """Known truth: the bandwidth of memory, else multiprocessors and their clock, else all alike."""
+        from cryoisac.engine.gpu.chosen import places, speeds
+
+        a = SimpleNamespace(memory_clock_rate=3_201_000, memory_bus_width=6016, multi_processor_count=132, clock_rate=2)
+        b = SimpleNamespace(memory_clock_rate=7_501_000, memory_bus_width=192, multi_processor_count=28, clock_rate=3)
+        assert speeds([a, b]) == [3_201_000.0 * 6016, 7_501_000.0 * 192]
+        b.memory_bus_width = 0  # not known
+        assert speeds([a, b]) == [264.0, 84.0]
+        del b.clock_rate
+        assert speeds([a, b]) == [1.0, 1.0]
+        assert speeds([None]) == [1.0]
+        module = gpus(count=2)
+        module.properties = [a, a]
+        assert [p.speed for p in places(("cuda:0", "cuda:1"), 0.9)] == speeds([a, a])
+        module.properties = [None, None]
+        assert [p.speed for p in places(("cuda:0", "cuda:1"), 0.9)] == [1.0, 1.0]
+
+    def test_a_plan_is_told(self, gpus):
+        """Known truth: how each GPU will keep images; nothing for the processor; a full one is refused."""
+        module = gpus(count=2)
+        found = Devices(names=("cuda:0", "cuda:1")).plan(1000, 10**6)
+        assert [line.split(";")[0] for line in found] == [f"cuda:{i}: 500 images stay on it, 500 MB" for i in range(2)]
+        assert PROCESSOR.plan(1000, 10**6) == []
+        module.memory = (1 << 20, 10 << 30)
+        with pytest.raises(DeviceError, match="cuda:0: only 2 MB may be taken; end other programs"):
+            Devices(names=("cuda:0",)).plan(1000, 10**6)
+
     def test_facts_of_a_gpu(self):
         """Known truth: name, capability, memory, limits; what PyTorch does not say is left out."""
+        import torch
+
         from cryoisac.engine.gpu.facts import device_lines
+        from cryoisac.engine.gpu.memory import Place
 
         properties = SimpleNamespace(
             name="NVIDIA H200",
@@ -174,14 +232,19 @@ class TestWithPyTorch:
             shared_memory_per_block=49152,
             L2_cache_size=62914560,
         )
-        lines = list(device_lines(properties, 140 * 10**9, 151 * 10**9, 76, 0.9))
+        place = Place(device=torch.device("cuda:0"), budget_bytes=126 * 10**9, kept_bytes=10**9)
+        lines = list(device_lines(properties, (140 * 10**9, 151 * 10**9), place, [PIXELS]))
         assert lines == [
             "NVIDIA H200, compute capability 9.0",
             "memory of 151 GB, 140 GB free",
             "132 multiprocessors, warps of 32, shared memory of 49.2 kB a block, a cache of 62.9 MB",
-            f"{int(0.6 * 0.9 * 140 * 10**9) // (4 * 76 * 76):,} images of 76 px stay on it; "
+            f"{(int(0.6 * 126e9) - 10**9) // 23108:,} images of 76 px, 16,141 classes of 200, stay on it; "
             "of more, blocks are brought as they are needed",
         ]
+        properties.memory_clock_rate, properties.memory_bus_width = 3_201_000, 6016
+        lines = list(device_lines(properties, (140 * 10**9, 151 * 10**9), place, []))
+        assert lines[1] == "memory of 151 GB, 140 GB free, 4,814 GB/s"
+        assert len(lines) == 3
 
     def test_facts_of_a_machine(self, gpus, monkeypatch):
         """Known truth: a row for PyTorch, and some for each GPU; or why there is none."""
@@ -193,9 +256,9 @@ class TestWithPyTorch:
             "get_device_properties",
             lambda device: SimpleNamespace(name=f"G{device.index}", major=8, minor=6),
         )
-        rows = gpu_rows(76, 0.9)
+        rows = gpu_rows([PIXELS], 0.9)
         assert [name for name, _ in rows if name] == ["GPUs", "cuda:0", "cuda:1"]
         assert ("cuda:1", "G1, compute capability 8.6") in rows
         gpus(count=0)
-        ((name, why),) = gpu_rows(76, 0.9)
+        ((name, why),) = gpu_rows([PIXELS], 0.9)
         assert (name, why.startswith("none: ")) == ("GPUs", True)

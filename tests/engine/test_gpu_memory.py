@@ -204,8 +204,8 @@ def test_images_are_brought_where_they_cannot_stay(monkeypatch):
 
     images, references, _, rows, offsets = question()
     expected = torch_engine(images).score(references, rows, offsets, SEARCHES[0])
-    engine = torch_engine(images)
     monkeypatch.setattr(Store, "_loaded", lacking)
+    engine = torch_engine(images)
     np.testing.assert_allclose(engine.score(references, rows, offsets, SEARCHES[0]), expected, rtol=1e-5)
     assert not engine._store.resident
 

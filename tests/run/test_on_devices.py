@@ -5,6 +5,7 @@ import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,14 +63,37 @@ class TestRuns:
         record = json.loads((tmp_path / "torch-cpu" / "run.json").read_text())
         assert record["device"] == "cpu (PyTorch on the processor)"
 
-    def test_two_devices_give_the_classes_of_one(self, particles: Path, tmp_path: Path) -> None:
-        """Invariance: rows shared out over two devices."""
-        for names in (("cpu",), ("cpu", "cpu")):
-            run_isac(
-                particles, tmp_path / str(len(names)), SETTINGS, threads=1, call=Call(devices=Devices(names=names))
-            )
-        a, b = (members(tmp_path / n)[0] for n in "12")
-        assert (a == b).all()
+    @pytest.mark.parametrize(
+        "settings",
+        [SETTINGS, ISAC2, replace(ISAC2, search="exact")],
+        ids=["likelihood", "isac2 fast", "isac2 exact"],
+    )
+    def test_classes_do_not_depend_on_how_many_devices(
+        self, particles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Isac
+    ) -> None:
+        """Invariance: rows shared out over one device, two and three, unequal, one with room for no image."""
+        from cryoisac.engine.gpu import chosen
+
+        teams, made = {"1": [(1 << 28, 1.0)], "2": [(1 << 28, 3.0), (1 << 24, 1.0)]}, []
+        teams["3"] = [(1 << 14, 1.0), (1 << 26, 1.3), (1 << 28, 2.2)]
+        for name, team in teams.items():
+
+            def places(names: tuple[str, ...], *_: object, team: Any = team) -> list[Any]:
+                made.append(len(names))
+                one = own_places(("cpu",), 0.9, 1)[0]
+                return [replace(one, budget_bytes=budget, speed=speed) for budget, speed in team]
+
+            own_places = chosen.places if name == "1" else own_places
+            monkeypatch.setattr(chosen, "places", places)
+            devices = Devices(names=("cpu",) * len(team))
+            run_isac(particles, tmp_path / name, settings, threads=1, call=Call(devices=devices))
+        tables = [(tmp_path / name / "ledger.csv").read_text() for name in teams]
+        labels = [members(tmp_path / name)[0] for name in teams]
+        assert {1, 2, 3} == set(made)
+        assert (labels[0] > 0).sum() > 40
+        assert (labels[0] == labels[1]).all()
+        assert (labels[0] == labels[2]).all()
+        assert len({line.count("\n") for line in tables}) == 1
 
     def test_alignments_are_those_of_the_processor(self, particles: Path, tmp_path: Path) -> None:
         """Independent program: classes of a multireference alignment."""

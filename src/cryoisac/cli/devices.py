@@ -5,12 +5,16 @@ from pathlib import Path
 
 import click
 
-from cryoisac.engine.devices import MEMORY_SHARE, gpu_rows
+from cryoisac.engine.devices import MEMORY_SHARE, PROCESSOR, Devices, gpu_rows
+from cryoisac.engine.holding import Kind
 from cryoisac.engine.native import INSTRUCTIONS, default_threads, instruction_set, instruction_sets
+from cryoisac.run.plan import held_kind
 from cryoisac.run.room import available_memory_bytes, size
+from cryoisac.run.working_stack import Geometry
 from cryoisac.settings import Isac
 
 PIXEL_BYTES = 4
+CLASS_SIZE = 200  # where no run says another: the original's
 
 
 @click.command("devices")
@@ -20,11 +24,17 @@ def command() -> None:
     The result of a run does not depend on the number of threads. The environment variable CRYOISAC_INSTRUCTIONS
     chooses another instruction set than the best.
     """
-    _show([*_rows(), *gpu_rows(Isac().box_px, MEMORY_SHARE)])
+    show_machine()
 
 
-def show_needs(particles: Path, settings: Isac, threads: int | None, memory_share: float = MEMORY_SHARE) -> None:
-    """Show what this machine computes with, what a run needs, and how many classes fit by the original's method."""
+def show_needs(
+    particles: Path,
+    settings: Isac,
+    threads: int | None,
+    memory_share: float = MEMORY_SHARE,
+    devices: Devices = PROCESSOR,
+) -> None:
+    """Show what this machine computes with, what a run needs, how devices will keep its images, and how many fit."""
     from cryoisac.workflow.isac import needs
 
     found = needs(particles, settings, threads=threads)
@@ -37,12 +47,25 @@ def show_needs(particles: Path, settings: Isac, threads: int | None, memory_shar
     if found.most_classes is not None:
         number = f"{found.most_classes:,}" if found.most_classes < plan.images // 2 else "any number of"
         rows.append(("limit", f"{number} classes of these particles fit into the memory that is free"))
-    _show([*_rows(), *gpu_rows(plan.geometry.target_box_px, memory_share), *rows])
+    kind = held_kind(plan.geometry, s)
+    rows += [("device" if i == 0 else "", line) for i, line in enumerate(devices.plan(plan.images, kind.image_bytes))]
+    _show([*_rows(kind.class_size), *gpu_rows([kind], memory_share), *rows])
 
 
 def show_machine() -> None:
     """Show what this machine computes with."""
-    _show([*_rows(), *gpu_rows(Isac().box_px, MEMORY_SHARE)])
+    _show([*_rows(), *gpu_rows(usual_kinds(), MEMORY_SHARE)])
+
+
+def usual_kinds() -> list[Kind]:
+    """Return images as both methods hold them by default."""
+    found = []
+    for method in ("isac2", "likelihood"):
+        s = Isac(method=method, img_per_grp=CLASS_SIZE, max_shift=None if method == "isac2" else 0.0)
+        radius = s.target_radius
+        sizes = Geometry(box_px=s.box_px, radius_px=radius, target_radius_px=radius, target_box_px=s.box_px)
+        found.append(held_kind(sizes, s))
+    return found
 
 
 def _show(rows: list[tuple[str, str]]) -> None:
@@ -50,7 +73,7 @@ def _show(rows: list[tuple[str, str]]) -> None:
     click.echo("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
 
 
-def _rows() -> Iterator[tuple[str, str]]:
+def _rows(class_size: int = CLASS_SIZE) -> Iterator[tuple[str, str]]:
     """Yield what is shown: a name and a value each."""
     yield (
         "instructions",
@@ -60,7 +83,8 @@ def _rows() -> Iterator[tuple[str, str]]:
     memory, side = available_memory_bytes(), Isac().box_px
     yield "memory", "unknown" if memory is None else f"{size(memory)} free"
     if memory is not None:
-        yield "images", f"{images_that_fit(memory, side):,} of {side} px fit into it"
+        count = images_that_fit(memory, side)
+        yield "images", f"{count:,} of {side} px fit into it, {count // class_size:,} classes of {class_size:,}"
 
 
 def images_that_fit(memory_bytes: int, side_px: int) -> int:

@@ -52,7 +52,7 @@ def command(
     if options["gpu_info"]:
         from cryoisac.cli.devices import show_needs
 
-        show_needs(particles, settings, threads, gpu_memory_use)
+        show_needs(particles, settings, threads, gpu_memory_use, devices)
         return
     if directory is None:
         raise click.UsageError("Missing argument 'OUT'.")

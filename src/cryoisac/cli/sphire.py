@@ -202,6 +202,7 @@ def start(program: Program, stack_file: Path, output_directory: Path | None, opt
     """
     settings = settings_from(options)
     restart = restart_at(options["restart"])
+    from cryoisac.engine.devices import numbered_devices
     from cryoisac.run.call import gpu_numbers, memory_share
 
     gpus = gpu_numbers(options["gpu_devices"] or "")
@@ -209,14 +210,12 @@ def start(program: Program, stack_file: Path, output_directory: Path | None, opt
     if options["gpu_info"]:
         from cryoisac.cli.devices import show_needs
 
-        show_needs(stack_file, settings, options["threads"], share)
+        show_needs(stack_file, settings, options["threads"], share, numbered_devices(gpus, share)[0])
         return
     directory = output_directory or Path(time.strftime(program.directory))
     if restart == ALONE:
         _check_begun(directory)
     number = restart if isinstance(restart, int) else None
-    from cryoisac.engine.devices import numbered_devices
-
     devices, without = numbered_devices(gpus, share)
     try:
         play(

@@ -2,9 +2,11 @@
 
 import importlib.util
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryoisac.engine.contract import Engine, Images
+from cryoisac.engine.holding import Kind, plan_lines
 from cryoisac.engine.likelihood import LikelihoodEngine, RingImages
 from cryoisac.engine.likelihood_native import NativeLikelihoodEngine
 from cryoisac.engine.native import NativeEngine
@@ -61,6 +63,20 @@ class Devices:
         from cryoisac.engine.gpu import chosen, divided
 
         return divided.likelihood_engine_on(chosen.places(self.names, self.memory_share, threads), images)
+
+    def plan(self, images: int, image_bytes: int) -> list[str]:
+        """Return how each GPU will keep images that take so many bytes there, a line each; none for the processor.
+
+        Raises
+        ------
+        DeviceError
+            When one has too little memory to work with.
+        """
+        if not self.names:
+            return []
+        from cryoisac.engine.gpu import chosen
+
+        return plan_lines(images, image_bytes, chosen.places(self.names, self.memory_share), self.names)
 
 
 PROCESSOR = Devices()
@@ -141,13 +157,13 @@ def numbered_devices(numbers: tuple[int, ...], memory_share: float = MEMORY_SHAR
     return choose_devices(f"cuda:{','.join(map(str, numbers))}", memory_share), ""
 
 
-def gpu_rows(side_px: int, memory_share: float) -> list[tuple[str, str]]:
+def gpu_rows(kinds: Sequence[Kind], memory_share: float) -> list[tuple[str, str]]:
     """Return what is known of every GPU, as rows of names and values, or why none can be used.
 
     Parameters
     ----------
-    side_px : int
-        Side of the working images, of which it is told how many stay on a GPU.
+    kinds : sequence of Kind
+        Images, of which it is told how many stay on a GPU.
     memory_share : float
         Share of its free memory that may be taken.
     """
@@ -155,7 +171,7 @@ def gpu_rows(side_px: int, memory_share: float) -> list[tuple[str, str]]:
         return [("GPUs", f"none: PyTorch, which they need, is not installed ({INSTALL})")]
     from cryoisac.engine.gpu import facts
 
-    return facts.gpu_rows(side_px, memory_share)
+    return facts.gpu_rows(kinds, memory_share)
 
 
 def _automatic(memory_share: float) -> Devices:

@@ -11,6 +11,7 @@ from cryoisac import __version__
 from cryoisac.align.stages import Course, Stage
 from cryoisac.engine.contract import Engine, Images, Indices
 from cryoisac.engine.devices import PROCESSOR, Devices
+from cryoisac.engine.holding import pixel_image_bytes
 from cryoisac.errors import DataError, RunError, SettingError
 from cryoisac.io.registry import read_particles
 from cryoisac.model.particles import Particles
@@ -314,6 +315,8 @@ def say_alignment(run: AlignmentRun) -> None:
             f"{stage.step_px:g} px; at most {course.iterations} iterations"
         )
     note(device_line(run.devices))
+    for line in run.devices.plan(len(run.usable), pixel_image_bytes(run.box_px)):
+        note(f"            {line}")
     note(f"Memory      {size(needed_bytes(run))}; {run.threads} threads")
     note(f"Time        {_time(run)}")
     for warning in run.record["warnings"]:

@@ -8,6 +8,7 @@ import numpy as np
 from cryoisac.cluster.generation import cutoffs, search_of
 from cryoisac.engine.contract import Engine, Images
 from cryoisac.engine.fast import fast_bytes
+from cryoisac.engine.holding import pixel_image_bytes
 from cryoisac.engine.ring_sums import ring_bytes
 from cryoisac.model.poses import Poses
 from cryoisac.ops.filters import tangent_lowpass
@@ -31,6 +32,11 @@ def memory_bytes(n: int, k: int, geometry: Geometry, settings: Isac) -> int:
         rings = Rings.between(search.first_ring, search.last_ring, search.ring_step)
         averages += max(fast_bytes(rings, aligned, search), ring_bytes(geometry.target_box_px, aligned, 1))
     return int(pixels + scores + rows + averages + (1 << 28))
+
+
+def held_bytes(geometry: Geometry) -> int:
+    """Return what an image takes on a device that classes are made on."""
+    return pixel_image_bytes(geometry.target_box_px)
 
 
 def most_classes(n: int, geometry: Geometry, settings: Isac, available_bytes: int) -> int:

@@ -8,6 +8,7 @@ from cryoisac.cluster.partition import LikelihoodBench
 from cryoisac.cluster.wiener import Prior
 from cryoisac.comm import Serial
 from cryoisac.engine.devices import PROCESSOR, Devices
+from cryoisac.engine.holding import ring_image_bytes
 from cryoisac.engine.likelihood import RingImages
 from cryoisac.engine.likelihood_native import NativeLikelihoodEngine
 from cryoisac.model.poses import Poses
@@ -56,6 +57,11 @@ def memory_bytes(n: int, k: int, geometry: Geometry, settings: Isac, threads: in
     tables = SCORE_TABLES * n * classes * 4 + n * PARTITION_BYTES * (settings.starts + 3)
     sums = SUM_COPIES * classes * samples * 8 + min(n, POWER_BLOCK) * samples * 12
     return int(max(transform, engine + tables + sums)) + (1 << 28)
+
+
+def held_bytes(geometry: Geometry, settings: Isac) -> int:
+    """Return what an image takes on a device that classes are made on."""
+    return ring_image_bytes(ring_geometry(geometry, settings.max_shift or 0.0, settings.filament_width).rings)
 
 
 def disk_bytes(n: int, geometry: Geometry, settings: Isac) -> int:

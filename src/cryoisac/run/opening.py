@@ -19,7 +19,7 @@ from cryoisac.run.checks import check_particles, corrected_by, flips_phases
 from cryoisac.run.directory import RunDirectory, check_same, fingerprint
 from cryoisac.run.isac2_needs import seconds_a_round
 from cryoisac.run.likelihood_needs import seconds
-from cryoisac.run.plan import Plan, make_plan
+from cryoisac.run.plan import Plan, held_kind, make_plan
 from cryoisac.run.progress import Progress
 from cryoisac.run.ring_stack import remove_rings
 from cryoisac.run.room import check_room, size, span
@@ -214,6 +214,8 @@ def say_plan(run: Run) -> None:
         note(f"Shifts      up to {s.max_shift:g} px from the centres of the images")
     note(f"Classes     {_classes(plan)}")
     note(device_line(run.call.devices))
+    for line in run.call.devices.plan(plan.images, held_kind(g, s).image_bytes):
+        note(f"            {line}")
     note(f"Memory      {size(plan.memory_bytes)}; disk {size(plan.disk_bytes)}; {run.threads} threads")
     note(f"Time        {_time(run)}")
     for warning in (*plan.warnings, *run.call.warnings(run.threads)):

@@ -6,6 +6,7 @@ import numpy as np
 
 from cryoisac.align import prealignment
 from cryoisac.engine.contract import Indices
+from cryoisac.engine.holding import Kind
 from cryoisac.errors import DataError, SettingError
 from cryoisac.io import eman_bdb, eman_hdf
 from cryoisac.model.particles import Particles
@@ -117,6 +118,15 @@ def make_plan(particles: Particles, usable: Indices, settings: Isac, *, threads:
         disk_bytes=needs[1],
         warnings=_warnings(geometry, particles, definite),
     )
+
+
+def held_kind(geometry: Geometry, settings: Isac) -> Kind:
+    """Return images as the method of some settings holds them on a device; of settings whose class size is known."""
+    if settings.method == "isac2":
+        title, size = f"images of {geometry.target_box_px} px", isac2_needs.held_bytes(geometry)
+    else:
+        title, size = f"ring images of {geometry.target_box_px} px", likelihood_needs.held_bytes(geometry, settings)
+    return Kind(title=title, image_bytes=size, class_size=settings.img_per_grp or FEWEST_PER_CLASS)
 
 
 def _needs(n: int, k: int, geometry: Geometry, settings: Isac, threads: int) -> tuple[int, int]:

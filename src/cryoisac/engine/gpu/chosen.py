@@ -1,14 +1,18 @@
 """Devices that PyTorch can use: whether they are there, what they are called, what may be taken of them."""
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from cryoisac.engine.gpu.memory import Place, place_of
 from cryoisac.errors import DeviceError, SettingError
 
 WITHOUT_NUMBERS = ("mps",)
+SPEEDS = (("memory_clock_rate", "memory_bus_width"), ("multi_processor_count", "clock_rate"))  # as PyTorch names them
 
 
 def missing(kind: str) -> str:
@@ -73,11 +77,41 @@ def titles(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(_title(torch.device(name)) for name in names)
 
 
-def places(names: tuple[str, ...], memory_share: float, threads: int) -> list[Place]:
-    """Return devices with a share of the memory that is free on each; the processor with some threads."""
-    if "cpu" in names:
+def places(names: tuple[str, ...], memory_share: float, threads: int | None = None) -> list[Place]:
+    """Return devices with a share of the memory that is free on each, and how fast they are beside each other.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The devices.
+    memory_share : float
+        Share of their free memory that may be taken.
+    threads : int, optional
+        Threads of the processor, where it plays the device.
+    """
+    if "cpu" in names and threads is not None:
         torch.set_num_threads(threads)
-    return [place_of(torch.device(name), memory_share) for name in names]
+    devices = [torch.device(name) for name in names]
+    fast = speeds([_properties(device) for device in devices]) if len(devices) > 1 else [1.0]
+    return [replace(place_of(d, memory_share), speed=speed) for d, speed in zip(devices, fast, strict=True)]
+
+
+def speeds(properties: Sequence[Any]) -> list[float]:
+    """Return how fast devices are beside each other, from what PyTorch says of them; all alike where it does not.
+
+    It is the bandwidth of their memory, as that is what searches wait for: its clock and the width of its bus; else
+    the number of multiprocessors and their clock. It is not measured, so that a run can be repeated.
+    """
+    for factors in SPEEDS:
+        found = [float(np.prod([getattr(own, name, 0) for name in factors])) for own in properties]
+        if min(found) > 0:
+            return found
+    return [1.0] * len(properties)
+
+
+def _properties(device: torch.device) -> Any:
+    module: Any = torch.get_device_module(device)
+    return module.get_device_properties(device) if hasattr(module, "get_device_properties") else None
 
 
 def _title(device: torch.device) -> str:

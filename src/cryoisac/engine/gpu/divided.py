@@ -7,10 +7,21 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cryoisac.engine.contract import Engine, Images, Indices, Match, Offsets, Search, check_labels, check_rows
+from cryoisac.engine.contract import (
+    Engine,
+    Images,
+    Indices,
+    Match,
+    Offsets,
+    Search,
+    check_labels,
+    check_rows,
+    check_stack,
+)
 from cryoisac.engine.gpu.engine import TorchEngine
 from cryoisac.engine.gpu.likelihood import TorchLikelihoodEngine
 from cryoisac.engine.gpu.memory import Place, computing
+from cryoisac.engine.holding import pixel_image_bytes, ring_image_bytes, shared_out
 from cryoisac.engine.likelihood import Float32, LikelihoodEngine, PoseSearch, RingImages
 from cryoisac.errors import DataError
 from cryoisac.model.poses import Poses
@@ -20,21 +31,21 @@ Held = TypeVar("Held", TorchEngine, TorchLikelihoodEngine)
 
 
 class _Team(Generic[Held]):
-    """Engines on several devices, and which images each of them holds: shares as their memory."""
+    """Engines on several devices, and which images each of them holds; see ``holding.shares``."""
 
-    def __init__(self, count: int, places: list[Place], make: Callable[[slice, Place], Held]) -> None:
-        budgets = np.array([place.budget_bytes for place in places], dtype=np.float64)
-        self.bounds = np.rint(np.concatenate(([0], np.cumsum(budgets))) / budgets.sum() * count).astype(np.int64)
+    def __init__(self, held: list[int], places: list[Place], make: Callable[[slice, Place], Held]) -> None:
+        self.bounds = np.cumsum([0, *held])
         parts = [slice(int(a), int(b)) for a, b in zip(self.bounds[:-1], self.bounds[1:], strict=True)]
-        self._engines: list[Held] = [make(part, place) for part, place in zip(parts, places, strict=True)]
         self._tf32 = places[0].tf32
+        with computing(self._tf32), ThreadPoolExecutor(len(places)) as pool:
+            self.engines: list[Held] = list(pool.map(make, parts, places))
 
     def ask(self, images: Indices, work: Callable[[Held, Indices, Indices], None]) -> None:
         """Call ``work(engine, rows, images)`` of every device that has rows, all at the same time."""
         owner = np.searchsorted(self.bounds[1:-1], images, side="right")
-        with computing(self._tf32), ThreadPoolExecutor(len(self._engines)) as pool:
+        with computing(self._tf32), ThreadPoolExecutor(len(self.engines)) as pool:
             asked = []
-            for number, engine in enumerate(self._engines):
+            for number, engine in enumerate(self.engines):
                 rows = np.flatnonzero(owner == number)
                 if len(rows):
                     asked.append(pool.submit(work, engine, rows, images[rows] - self.bounds[number]))
@@ -50,7 +61,7 @@ class DividedEngine:
     images : ndarray, shape (n, h, h), float32
         The working stack.
     places : list of Place
-        Devices; images are shared out by the memory that may be taken of each.
+        Devices; images are shared out by how fast each is, and by the memory that may be taken of it.
     mode : str
         "exact" or "fast".
 
@@ -60,10 +71,10 @@ class DividedEngine:
     """
 
     def __init__(self, images: Images, places: list[Place], *, mode: str = "exact") -> None:
-        whole = TorchEngine(images, places[0], mode=mode)
-        self._shape, self._plan = whole.shape, whole.plan
-        n = len(images)
-        self._team = _Team(n, places, lambda part, place: TorchEngine(images[part], place, mode=mode, stack=n))
+        stack = check_stack(images)
+        self._shape, n = (stack.shape[0], stack.shape[1], stack.shape[2]), len(stack)
+        held = shared_out(n, pixel_image_bytes(self._shape[1]), places)
+        self._team = _Team(held, places, lambda part, place: TorchEngine(stack[part], place, mode=mode, stack=n))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -72,7 +83,7 @@ class DividedEngine:
 
     def plan(self, rows: int, references: int, search: Search) -> int:
         """Return the most memory, in bytes, that a question takes on one of the devices, and on the host."""
-        return self._plan(rows, references, search)
+        return max(engine.plan(rows, references, search) for engine in self._team.engines)
 
     def score(self, references: Images, images: Indices, offsets_px: Offsets, search: Search) -> Images:
         """Return the best correlation of each row with each reference, shape (m, k); see ``Engine``."""
@@ -142,7 +153,8 @@ class DividedLikelihoodEngine:
             )
             return TorchLikelihoodEngine(own, place, stack=len(images))
 
-        self._team = _Team(len(images), places, make)
+        held = shared_out(len(images), ring_image_bytes(images.rings), places)
+        self._team = _Team(held, places, make)
 
     @property
     def images(self) -> RingImages:

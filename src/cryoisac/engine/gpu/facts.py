@@ -1,17 +1,18 @@
 """What there is to know about the GPUs of a machine, as rows of names and values."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from cryoisac.engine.gpu.chosen import missing, named
-from cryoisac.engine.gpu.memory import RESIDENT_SHARE, free_bytes
+from cryoisac.engine.gpu.memory import Place, free_bytes, kept_bytes
+from cryoisac.engine.holding import Kind
 
 DRIVER = Path("/proc/driver/nvidia/version")
 GB, MB, KB = 1e9, 1e6, 1e3
-PIXEL_BYTES = 4
+KHZ_BITS = 2 * 1000 / 8  # bytes a second: two transfers a clock
 FACTS = (
     ("multi_processor_count", "{} multiprocessors"),
     ("max_threads_per_multi_processor", "{} threads each"),
@@ -25,13 +26,13 @@ SIZES = (
 )
 
 
-def gpu_rows(side_px: int, memory_share: float) -> list[tuple[str, str]]:
+def gpu_rows(kinds: Sequence[Kind], memory_share: float) -> list[tuple[str, str]]:
     """Return what is known of every GPU, or why none can be used.
 
     Parameters
     ----------
-    side_px : int
-        Side of the working images, of which it is told how many stay on the device.
+    kinds : sequence of Kind
+        Images, of which it is told how many stay on the device.
     memory_share : float
         Share of the free memory that may be taken.
     """
@@ -42,31 +43,38 @@ def gpu_rows(side_px: int, memory_share: float) -> list[tuple[str, str]]:
     for name in named("cuda", ()):
         device = torch.device(name)
         free, total = free_bytes(device)
-        lines = device_lines(torch.cuda.get_device_properties(device), free, total, side_px, memory_share)
+        kept = kept_bytes(device)
+        place = Place(device=device, budget_bytes=int(memory_share * (free + kept)), kept_bytes=kept)
+        lines = device_lines(torch.cuda.get_device_properties(device), (free, total), place, kinds)
         rows += [(name if i == 0 else "", line) for i, line in enumerate(lines)]
     return rows
 
 
-def device_lines(properties: Any, free: int, total: int, side_px: int, memory_share: float) -> Iterator[str]:
+def device_lines(properties: Any, memory: tuple[int, int], place: Place, kinds: Sequence[Kind]) -> Iterator[str]:
     """Yield what is known of one GPU: what it is, its memory, its limits, how much it holds.
 
     Parameters
     ----------
     properties : object
         What PyTorch says of it; what is missing is left out.
-    free, total : int
-        Bytes of its memory.
-    side_px, memory_share
+    memory : tuple of int
+        Bytes of its memory that are free, and all.
+    place : Place
+        What may be taken of it.
+    kinds
         As for ``gpu_rows``.
     """
+    free, total = memory
     yield f"{properties.name}, compute capability {properties.major}.{properties.minor}"
-    yield f"memory of {total / GB:.3g} GB, {free / GB:.3g} GB free"
+    clock, width = (getattr(properties, key, 0) for key in ("memory_clock_rate", "memory_bus_width"))
+    rate = f", {KHZ_BITS * clock * width / GB:,.0f} GB/s" if clock * width > 0 else ""
+    yield f"memory of {total / GB:.3g} GB, {free / GB:.3g} GB free{rate}"
     facts = [text.format(getattr(properties, key)) for key, text in FACTS if hasattr(properties, key)]
     facts += [text.format(_size(getattr(properties, key))) for key, text in SIZES if hasattr(properties, key)]
     if facts:
         yield ", ".join(facts)
-    fit = int(RESIDENT_SHARE * memory_share * free) // (PIXEL_BYTES * side_px**2)
-    yield f"{fit:,} images of {side_px} px stay on it; of more, blocks are brought as they are needed"
+    for kind in kinds:
+        yield f"{kind.fitting(place.resident_bytes)}, stay on it; of more, blocks are brought as they are needed"
 
 
 def runtime() -> str:

@@ -39,7 +39,12 @@ class Place:
     device : torch.device
         The device.
     budget_bytes : int
-        Bytes, of which images that stay take ``RESIDENT_SHARE`` at most.
+        Bytes that this process may take, whatever its engines hold already; images that stay take ``RESIDENT_SHARE``
+        of them at most, in all engines together.
+    kept_bytes : int
+        Bytes of the budget that this process holds already.
+    speed : float
+        How fast the device is beside others that share its work, in any unit.
     tf32 : bool
         Whether products may be made in tf32, with eleven bits of each factor.
     fused : str
@@ -49,35 +54,52 @@ class Place:
 
     device: torch.device
     budget_bytes: int
+    kept_bytes: int = 0
+    speed: float = 1.0
     tf32: bool = False
     fused: str = ""
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes that images may take for good."""
-        return int(RESIDENT_SHARE * self.budget_bytes)
+        """Bytes that images may take for good, beside those of other engines."""
+        return max(0, int(RESIDENT_SHARE * self.budget_bytes) - self.kept_bytes)
 
     @property
     def batch_bytes(self) -> int:
-        """Bytes that one batch may take."""
+        """Bytes that one batch may take; engines work one after another, so that they share this room."""
         most = HOST_BATCH_BYTES if self.device.type == "cpu" else LARGEST_BATCH_BYTES
-        return min(most, int(BATCH_SHARE * self.budget_bytes))
+        return min(most, int(BATCH_SHARE * self.budget_bytes), (self.budget_bytes - self.kept_bytes) // 2)
 
 
 def place_of(device: torch.device, share: float, *, tf32: bool = False) -> Place:
-    """Return a device with a share of the memory that is free on it.
+    """Return a device with a share of the memory that is free on it, or that this process has taken of it.
 
     Raises
     ------
     DeviceError
         When that is too little to work with.
     """
-    budget = int(share * free_bytes(device)[0])
-    if budget < SMALLEST_BUDGET_BYTES:
+    kept = kept_bytes(device)
+    budget = int(share * (free_bytes(device)[0] + kept))
+    if budget - kept < SMALLEST_BUDGET_BYTES:
         raise DeviceError(
-            str(device), f"only {budget >> 20} MB may be taken; end other programs on it, or raise --gpu-memory-use"
+            str(device),
+            f"only {max(0, budget - kept) >> 20} MB may be taken; end other programs on it, or raise --gpu-memory-use",
         )
-    return Place(device=device, budget_bytes=budget, tf32=tf32)
+    return Place(device=device, budget_bytes=budget, kept_bytes=kept, tf32=tf32)
+
+
+def kept_bytes(device: torch.device) -> int:
+    """Return the bytes of a device that tensors of this process take: images of engines, as none is working.
+
+    The processor, where it plays the device, does not count them.
+    """
+    if device.type == "cpu":
+        return 0
+    if device.type == "mps":
+        return int(torch.mps.current_allocated_memory())
+    module: Any = torch.get_device_module(device)
+    return int(module.memory_allocated(device))
 
 
 def free_bytes(device: torch.device) -> tuple[int, int]:
@@ -95,7 +117,7 @@ def free_bytes(device: torch.device) -> tuple[int, int]:
 
 
 def in_batches(items: int, item_bytes: int, work: Callable[[slice, slice], None], place: Place) -> None:
-    """Do work on items in batches that fit, and with half of them where memory runs out.
+    """Do work on items in batches that fit, and with half of them where memory runs out; a single one is tried twice.
 
     Parameters
     ----------
@@ -118,7 +140,7 @@ def in_batches(items: int, item_bytes: int, work: Callable[[slice, slice], None]
     Work may itself be done in batches: where there is no room for one of these, half as many items are tried.
     """
     size = max(1, place.batch_bytes // max(1, item_bytes))
-    start = 0
+    start, alone = 0, False
     while start < items:
         stop = min(items, start + size)
         try:
@@ -126,15 +148,15 @@ def in_batches(items: int, item_bytes: int, work: Callable[[slice, slice], None]
         except (RuntimeError, NoRoomError) as error:
             if isinstance(error, RuntimeError) and not is_lack_of_memory(error):
                 raise
-            if stop - start == 1:
+            if alone:
                 if isinstance(error, NoRoomError):
                     raise
                 raise NoRoomError(
                     str(place.device), f"has no room for {item_bytes >> 20} MB; take a larger device, or --device cpu"
                 ) from error
-            size = (stop - start + 1) // 2
+            alone, size = stop - start == 1, (stop - start + 1) // 2
         else:
-            start = stop
+            start, alone = stop, False
             continue
         release(place.device)  # here, where the error is gone, and with it the frames that hold the batch
 

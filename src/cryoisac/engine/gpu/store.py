@@ -8,14 +8,14 @@ import numpy.typing as npt
 import torch
 
 from cryoisac.engine.contract import Indices
-from cryoisac.engine.gpu.memory import NoRoomError, Place, in_batches, is_lack_of_memory, release
+from cryoisac.engine.gpu.memory import NoRoomError, Place, computing, in_batches, is_lack_of_memory, release
 
 Prepare = Callable[[torch.Tensor], torch.Tensor]
 LOADING_COPIES = 4  # of an item while it is prepared
 
 
 class Store:
-    """Items of an array, prepared for a device.
+    """Items of an array, prepared for a device; brought at once where they stay, so that their memory is seen as taken.
 
     Parameters
     ----------
@@ -37,11 +37,12 @@ class Store:
         self._expected: tuple[Indices, torch.Tensor] | None = None
         self._held: torch.Tensor | None = None
         self._item_bytes = item_bytes
+        if self.resident:
+            with computing(place.tf32):
+                self._hold()
 
     def take(self, images: Indices) -> torch.Tensor:
         """Return prepared items, in this order."""
-        if self.resident and self._held is None:
-            self._hold()
         if self._held is not None:
             return self._held[torch.from_numpy(images).to(self._place.device)]
         expected, self._expected = self._expected, None
