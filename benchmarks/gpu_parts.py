@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import gpu_fused
+import gpu_memory
 import gpu_whole
 import torch
 from gpu_questions import LAST_RING, Pixels, RingRows
@@ -312,4 +313,5 @@ PARTS: Parts = {  # the most wanted first; seconds that each may take
     "fused": (25, fused),
     "streaming": (25, streaming),
     "batches": (25, batches),
+    "million": (60, gpu_memory.compare),
 }

@@ -102,7 +102,7 @@ def test_a_million_images_pass_on_a_card_of_12_GB(card, n, resident):
     assert 0.05 * total < card.most <= 0.9 * total
 
 
-@pytest.mark.parametrize("budget_mb", [4, 16])
+@pytest.mark.parametrize("budget_mb", [3, 8])
 def test_answers_are_the_same_whatever_runs_out(monkeypatch, budget_mb):
     """Invariance: images brought in many blocks, and memory that runs out now and then, change rounding alone."""
     import torch
@@ -111,7 +111,7 @@ def test_answers_are_the_same_whatever_runs_out(monkeypatch, budget_mb):
     from cryoisac.engine.gpu.engine import TorchEngine
     from cryoisac.engine.gpu.store import Store
 
-    n, side, references = 1200, 32, references_of(32)
+    n, side, references = 600, 32, references_of(32)
     images = bandlimited(np.random.default_rng(1), n, side)
     rows, labels, search = np.arange(n), np.arange(n) % REFERENCES, Search(last_ring=12, x_range_px=1, y_range_px=1)
 
@@ -133,10 +133,10 @@ def test_answers_are_the_same_whatever_runs_out(monkeypatch, budget_mb):
 
     monkeypatch.setattr(Store, "_sent", striking)
     scarce = TorchEngine(images, place(budget_mb << 20), mode="fast")
-    assert scarce._store.resident == (budget_mb == 16)
+    assert scarce._store.resident == (budget_mb == 8)
     scarce._store.resident, scarce._store._held = False, None
     found = answers(scarce)
-    assert len(blocks) > 30
+    assert len(blocks) > 20
     for a, b in zip(found[:3], expected[:3], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4)  # float32, in batches of other sizes
     assert (found[3] == expected[3]).all()  # sums, whatever the batches

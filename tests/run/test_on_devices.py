@@ -76,16 +76,16 @@ class TestRuns:
 
         teams, made = {"1": [(1 << 28, 1.0)], "2": [(1 << 28, 3.0), (1 << 24, 1.0)]}, []
         teams["3"] = [(1 << 14, 1.0), (1 << 26, 1.3), (1 << 28, 2.2)]
-        for name, team in teams.items():
+        own_places = chosen.places
 
-            def places(names: tuple[str, ...], *_: object, team: Any = team) -> list[Any]:
-                made.append(len(names))
-                one = own_places(("cpu",), 0.9, 1)[0]
-                return [replace(one, budget_bytes=budget, speed=speed) for budget, speed in team]
+        def places(names: tuple[str, ...], *_: object) -> list[Any]:
+            made.append(len(names))
+            (one,) = own_places(("cpu",), 0.9, 1)
+            return [replace(one, budget_bytes=budget, speed=speed) for budget, speed in teams[str(len(names))]]
 
-            own_places = chosen.places if name == "1" else own_places
-            monkeypatch.setattr(chosen, "places", places)
-            devices = Devices(names=("cpu",) * len(team))
+        monkeypatch.setattr(chosen, "places", places)
+        for name in teams:
+            devices = Devices(names=("cpu",) * int(name))
             run_isac(particles, tmp_path / name, settings, threads=1, call=Call(devices=devices))
         tables = [(tmp_path / name / "ledger.csv").read_text() for name in teams]
         labels = [members(tmp_path / name)[0] for name in teams]
