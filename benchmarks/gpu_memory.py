@@ -47,7 +47,6 @@ SEARCH = Search(last_ring=RADIUS_px, x_range_px=1, y_range_px=1, normalise_rings
 MEMORY_SHARE = 0.9
 MAP_SHARED, MAP_FIXED = 0x01, 0x10
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-Timer = Callable[["Check", Callable[[], Any]], float]
 
 
 class Counted(TorchDispatchMode):
@@ -266,9 +265,9 @@ def _apart(name: str, mine: Any, other: Any, times: int) -> dict[str, float]:
     return {"other poses": float((error > 0.1).mean())}
 
 
-def compare(run: "Check", seconds: Timer) -> None:
+def compare(run: "Check") -> None:
     """Ask about a million images on a card of 12 GB; a part of ``gpu_check``."""
-    n, size = run.size(1_000_000, 640), run.size(12 * 10**9, 10**8)
+    n, size = run.size(1_000_000, 128), run.size(12 * 10**9, 10**8)
 
     def say(line: str, found: Passed) -> None:
         run.found["million"] = vars(found) | {"images": n, "fits": found.fits}
