@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cryoisac.engine.native import NativeEngine
 from cryoisac.errors import DataError, SettingError
 from cryoisac.model.poses import Poses, wrap
 from cryoisac.ops.masks import circle
 from cryoisac.ops.polar import Rings, parabola_offset, sample, spectra, weigh
-from cryoisac.ops.warp import rotate_shift
 
 Float = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
@@ -90,10 +90,12 @@ def align_pairs(averages: npt.ArrayLike, *, range_px: float, radius_px: float | 
     if k < 2:
         return pairs
     angle, mirror = _rotations(pixels)
+    engine = NativeEngine(pixels)
     for target in range(1, k):
         turned = Poses(angle_deg=angle[:target, target], shift_px=np.zeros((target, 2)), mirror=mirror[:target, target])
-        poses = _best_turns(pixels[:target], pixels[target], turned, int(range_px))
-        _enter(pairs, target, poses, _coefficients(rotate_shift(pixels[:target], poses), pixels[target], mask))
+        poses = _best_turns(engine, pixels[target], turned, int(range_px))
+        moved = engine.warp(np.arange(target), poses)
+        _enter(pairs, target, poses, _coefficients(moved, pixels[target], mask))
     return pairs
 
 
@@ -153,15 +155,15 @@ def _peak(spectrum: Complex, samples: int) -> tuple[Float, Float]:
     return np.take_along_axis(curves, last[None], axis=0)[0], (last + offset) * 180.0 / samples
 
 
-def _best_turns(pixels: npt.NDArray[np.float32], target: npt.NDArray[np.float32], turned: Poses, reach: int) -> Poses:
-    """Return the poses of averages on a target: as ``turned`` or half a turn further, whichever peaks higher."""
+def _best_turns(engine: NativeEngine, target: npt.NDArray[np.float32], turned: Poses, reach: int) -> Poses:
+    """Return the poses of the first averages on a target: as ``turned``, or half a turn further if that is better."""
     n = len(target)
     by = np.arange(-reach - 1, reach + 2)
     windows = np.stack([np.roll(target, (-y, -x), axis=(0, 1)) for y in by for x in by], axis=-1).reshape(n * n, -1)
     peaks, shifts, angles = [], [], []
     for half_turn in (0.0, 180.0):
         poses = Poses(angle_deg=turned.angle_deg + half_turn, shift_px=turned.shift_px, mirror=turned.mirror)
-        moved = rotate_shift(pixels, poses).reshape(-1, n * n).astype(np.float64)
+        moved = engine.warp(np.arange(len(poses)), poses).reshape(-1, n * n).astype(np.float64)
         peak, shift = _peak_in_windows((moved @ windows.astype(np.float64)).reshape(-1, len(by), len(by)))
         peaks.append(peak)
         shifts.append(shift)
