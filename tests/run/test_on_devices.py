@@ -13,6 +13,7 @@ import pytest
 from cryoisac.cli import main as cli
 from cryoisac.engine.devices import PROCESSOR, Devices, choose_devices
 from cryoisac.run.call import Call
+from cryoisac.run.directory import RunDirectory
 from cryoisac.run.opening import on_devices
 from cryoisac.settings import Isac, Multireference, Simulation
 from cryoisac.simulation.files import simulate
@@ -60,6 +61,7 @@ class TestRuns:
         assert (together[np.ix_(in_both, in_both)] == also[np.ix_(in_both, in_both)]).all()
         assert ((a > 0) != (b > 0)).sum() <= (2 if settings.method == "likelihood" else 0)
         assert in_both.sum() > 40
+        assert "cpu: 60 images stay on it" in RunDirectory(tmp_path / "torch-cpu").log.read_text()
         record = json.loads((tmp_path / "torch-cpu" / "run.json").read_text())
         assert record["device"] == "cpu (PyTorch on the processor)"
 
@@ -94,6 +96,14 @@ class TestRuns:
         assert (labels[0] == labels[1]).all()
         assert (labels[0] == labels[2]).all()
         assert len({line.count("\n") for line in tables}) == 1
+
+    def test_a_plan_is_told_by_gpu_info(self, particles: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Known truth: how images will be kept."""
+        words = ["isac", str(particles), "--img-per-grp", "20", "--radius", "12", "--device", "torch-cpu", "--gpu-info"]
+        for method in ("likelihood", "isac2"):
+            assert cli.run([*words, "--method", method]) == 0
+            (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("device ")]
+            assert "cpu: 60 images stay on it" in line
 
     def test_alignments_are_those_of_the_processor(self, particles: Path, tmp_path: Path) -> None:
         """Independent program: classes of a multireference alignment."""
