@@ -1,4 +1,4 @@
-"""Questions to the engines, of random images, on any devices: what ``gpu_check`` asks."""
+"""Questions to the engines, of images of noise and low-passed views of a molecule: what ``gpu_check`` asks."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,8 +15,11 @@ from cryoisac.engine.native import default_threads
 from cryoisac.model.poses import Poses, pixel_error
 from cryoisac.ops.filters import tangent_lowpass
 from cryoisac.ops.hartley import transform_rings
+from cryoisac.simulation.density import procedural
+from cryoisac.simulation.projection import Projector, orientation
 
 BOX_px, RADIUS_px = 90, 36
+PIXEL_SIZE_A, CUTOFF, FALLOFF = 4.0, 0.2, 0.2
 RING_BOX_px, LAST_RING, SUPPORT_px = 76, 37, 34.0
 BLOCK = 1000  # images of noise that are made at once
 SEARCH = Search(last_ring=RADIUS_px, x_range_px=3, y_range_px=3, normalise_rings=True)
@@ -36,7 +39,7 @@ def random_poses(rng: np.random.Generator, m: int) -> Poses:
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """Images of noise and low-passed references."""
+    """Images of noise, and low-passed views of a molecule."""
 
     images: npt.NDArray[np.float32]
     references: npt.NDArray[np.float32]
@@ -52,8 +55,11 @@ class Pixels:
 
         with ThreadPoolExecutor(default_threads()) as pool:
             list(pool.map(fill, range(0, n, BLOCK)))
-        references = rng.standard_normal((k, BOX_px, BOX_px), dtype=np.float32)
-        return Pixels(images, tangent_lowpass(references, 0.2, 0.2).astype(np.float32))
+        density = procedural(box_px=BOX_px, pixel_size_A=PIXEL_SIZE_A, seed=0)
+        tilt = np.degrees(np.arccos(rng.uniform(0, 1, k)))
+        axes = orientation(rng.uniform(0, 360, k), tilt, rng.uniform(0, 360, k))
+        views = Projector(density, box_px=BOX_px, pixel_size_A=PIXEL_SIZE_A).project(axes)
+        return Pixels(images, tangent_lowpass(views, CUTOFF, FALLOFF).astype(np.float32))
 
     def some(self, n: int, k: int) -> "Pixels":
         """Return the first of them, and the first references."""
