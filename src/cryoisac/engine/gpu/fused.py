@@ -57,7 +57,13 @@ def fits(angles: int, references: int, images: int) -> bool:
 
 
 def largest(
-    references: Folded, images: Folded, groups: int, angles: int, longest: int, precision: str, shape: Shape | None = None
+    references: Folded,
+    images: Folded,
+    groups: int,
+    angles: int,
+    longest: int,
+    precision: str,
+    shape: Shape | None = None,
 ) -> torch.Tensor:
     """Return the largest of correlations over angles, straight and mirrored.
 
@@ -121,7 +127,7 @@ def _waves(shape: Shape, stretches: int, halves: bool, device: torch.device) -> 
 
 
 @triton.jit(do_not_specialize=["few_count", "many_count", "few_step", "many_step", "rows", "stretches"])
-def _largest(
+def _largest(  # noqa: PLR0913 (a kernel takes what it reads one by one)
     few,
     many,
     starts,
@@ -174,7 +180,7 @@ def _largest(
             sums, differences = _spectrum(left, right, starts + 2 * stretches, LANES, ORDERS, MANY)
             half += tl.sum(sums, axis=0)
         angle = first + tl.arange(0, TILE)
-        best = _larger(best, _greatest(even_p, even_q, odd_p, odd_q, side, half, angle, QUARTER))
+        best = _larger(best, _greatest((even_p, even_q), (odd_p, odd_q), side, half, angle, QUARTER))
     column = tl.arange(0, COLUMNS)
     left_item, right_item = few_tile * FEW + column % FEW, many_tile % many_tiles * MANY + column // (2 * FEW)
     at = result + group.to(tl.int64) * few_count * many_count * 2 + column // FEW % 2
@@ -211,7 +217,9 @@ def _spectrum(left, right, start, LANES: tl.constexpr, ORDERS: tl.constexpr, MAN
     sums = [tl.join(above_s[i] + below_s[i], above_m[i] + below_m[i]) for i in LANES]
     differences = [tl.join(above_m[i] - below_m[i], above_s[i] - below_s[i]) for i in LANES]
     COLUMNS: tl.constexpr = 2 * FEW * MANY
-    return tl.reshape(_joined(sums, LANES), (ORDERS, COLUMNS)), tl.reshape(_joined(differences, LANES), (ORDERS, COLUMNS))
+    return tl.reshape(_joined(sums, LANES), (ORDERS, COLUMNS)), tl.reshape(
+        _joined(differences, LANES), (ORDERS, COLUMNS)
+    )
 
 
 @triton.jit
@@ -232,14 +240,14 @@ def _multiplied(values, waves, total, PRECISION: tl.constexpr):
 
 
 @triton.jit
-def _greatest(even_p, even_q, odd_p, odd_q, side, half, angle, QUARTER: tl.constexpr):
-    """Return the largest of the values that symmetry tells at some angles, for each column."""
+def _greatest(even, odd, side, half, angle, QUARTER: tl.constexpr):
+    """Return the largest of the values that P and Q of even and odd orders have at some angles, for each column."""
     edge = ((angle == 0) | (angle >= QUARTER))[None, :]
-    even_p += half[:, None] * tl.where(edge, 1.0, 1.0 - 2.0 * (angle % 2)[None, :])
-    turned = tl.where(edge, 0.0, odd_q)
-    near = even_p + odd_p + tl.abs(even_q + turned)
-    far = even_p - odd_p + tl.abs(even_q - turned)
-    last = (side + half * (1.0 - 2.0 * (QUARTER % 2)))[:, None] + tl.abs(odd_q)
+    even_p = even[0] + half[:, None] * tl.where(edge, 1.0, 1.0 - 2.0 * (angle % 2)[None, :])
+    turned = tl.where(edge, 0.0, odd[1])
+    near = even_p + odd[0] + tl.abs(even[1] + turned)
+    far = even_p - odd[0] + tl.abs(even[1] - turned)
+    last = (side + half * (1.0 - 2.0 * (QUARTER % 2)))[:, None] + tl.abs(odd[1])
     return tl.max(_larger(_larger(near, far), tl.where(edge, last, near)), axis=1)
 
 

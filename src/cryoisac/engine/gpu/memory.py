@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -50,6 +50,8 @@ class Place:
     fused : str
         How a Triton kernel finds maxima over angles: "ieee", "tf32x3" or "tf32", see ``fused.largest``; without one,
         a transform makes all values.
+    failures : list of str
+        Why that kernel failed here, if it did.
     """
 
     device: torch.device
@@ -58,6 +60,7 @@ class Place:
     speed: float = 1.0
     tf32: bool = False
     fused: str = ""
+    failures: list[str] = field(default_factory=list, init=False, compare=False)
 
     @property
     def resident_bytes(self) -> int:

@@ -1,8 +1,8 @@
 """Coefficients as the fused kernel reads them: tiles of images or of references, chunks of even and of odd orders.
 
 A row of a chunk holds one ring, or radial coefficient, of each of its orders for all items of a tile, shape
-(orders, 2, items): X+ or Y+ before X- or Y- (see ``layout``). A chunk has as many rows as the one of its orders that has
-most rings; what is not there is zero.
+(orders, 2, items): X+ or Y+ before X- or Y- (see ``layout``). A chunk has as many rows as the one of its orders that
+has most rings; what is not there is zero.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from cryoisac.engine.contract import Indices
 from cryoisac.engine.gpu.layout import Folded
 
 

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import torch
 
 from cryoisac.engine.contract import Indices
+from cryoisac.engine.gpu import maxima
 from cryoisac.engine.gpu.compression import Compression
 from cryoisac.engine.gpu.layout import COMPLEX_BYTES, Folded, Layout
 from cryoisac.engine.gpu.memory import Place, in_batches
-from cryoisac.engine.gpu.product import correlate, curve_bytes, last_largest, peaks, spectrum_of, top
+from cryoisac.engine.gpu.product import correlate, curve_bytes, last_largest, peaks, top
 from cryoisac.engine.gpu.transfer import Answers, sent
 from cryoisac.engine.radial import RadialBasis
 from cryoisac.ops.polar import Float
@@ -227,12 +228,11 @@ class Searcher:
 
     def _curves(self, references: Folded, images: Folded, groups: int, angles: int, rows: Indices) -> torch.Tensor:
         """Return correlations at some angles, as ``correlate``, or as if at one angle the largest of all."""
-        t, precision = self._trials, self._place.fused
-        if precision and t.stride == 1 and t.closes_whole_shifts(rows):
-            from cryoisac.engine.gpu import fused  # needs Triton
-
-            if fused.fits(angles):
-                return fused.largest(spectrum_of(t.layout, references, images, groups, angles), precision)
+        t, found = self._trials, None
+        if t.stride == 1 and t.closes_whole_shifts(rows):
+            found = maxima.largest(self._place, references, images, groups, angles, t.layout.longest)
+        if found is not None:
+            return found
         return correlate(t.layout, references, images, groups, angles)
 
     def _compression(self, references: int) -> Compression | None:
