@@ -1,23 +1,35 @@
 """The Triton kernel beside PyTorch's transform and maximum: alone, and in whole questions; a part of ``gpu_check``."""
 
 import importlib.util
+import itertools
 import os
+import warnings
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from gpu_questions import Pixels, RADIUS_px, RingRows
 
+from cryoisac.engine.gpu.layout import Block, Folded
+from cryoisac.engine.gpu.product import correlate
 from cryoisac.model.poses import pixel_error
 
 if TYPE_CHECKING:
     from gpu_record import Check
 
 PRECISIONS = ("ieee", "tf32x3", "tf32")
-ANGLES = (64, 128, 256)
+ANGLES, RINGS, REFERENCES = (64, 128, 256), (8, 30), 64
 SPECTRUM_BYTES = 1 << 31
+OTHER_SHAPES: tuple[dict[str, int], ...] = (
+    {"few": 4, "many": 16, "orders": 16, "warps": 8, "registers": 255},
+    {"few": 4, "many": 16, "orders": 16, "warps": 4, "registers": 255},
+    {"few": 4, "many": 16, "orders": 32, "warps": 8, "registers": 255},
+    {"few": 4, "many": 32, "orders": 16, "warps": 8, "registers": 255},
+    {"few": 8, "many": 16, "orders": 16, "warps": 8, "registers": 255},
+)
 Timer = Callable[["Check", Callable[[], Any]], float]
 
 
@@ -34,29 +46,52 @@ def compare(run: "Check", seconds: Timer) -> None:
 
 
 def _alone(run: "Check", seconds: Timer, found: dict[str, Any]) -> None:
-    from cryoisac.engine.gpu.fused import largest
+    """Time maxima of random coefficients: products over rings, transform and maximum, beside the one kernel."""
+    for angles, rings in itertools.product(ANGLES, RINGS):
+        if not run.quick or (angles, rings) == (ANGLES[0], RINGS[0]):
+            _beside(run, seconds, found, angles, rings)
 
-    for angles in ANGLES[: 1 if run.quick else None]:
-        pairs = run.size(SPECTRUM_BYTES // (8 * angles), 20)
-        spectrum = torch.randn(angles, pairs, 2, device=run.device)
-        beside = partial(_transformed, spectrum)
-        truth = beside()
-        plain = 1e9 * seconds(run, beside) / pairs
-        for precision in PRECISIONS:
-            with run.step(f"fused, {angles} angles, {precision}"):
-                mine = partial(largest, spectrum, precision)
+
+def _beside(run: "Check", seconds: Timer, found: dict[str, Any], angles: int, rings: int) -> None:
+    from cryoisac.engine.gpu.fused import largest, shape_of
+
+    images = run.size(SPECTRUM_BYTES // (8 * angles * REFERENCES), 5)
+    asked = _coefficients(run, angles, rings, images)
+    name = f"{angles} angles, {rings} rings"
+    with run.step(f"transform, {name}"):
+        plain = partial(_transformed, *asked, angles)
+        truth, plain_ns = plain(), 1e9 * seconds(run, plain) / (REFERENCES * images)
+        shapes = [(p, p, shape_of(angles, p)) for p in PRECISIONS]
+        if not run.quick:
+            shapes += [("tf32x3", _titled(other), shapes[1][2]._replace(**other)) for other in OTHER_SHAPES]
+        for precision, title, shape in shapes:
+            with run.step(f"fused, {name}, {title}"):
+                mine = partial(largest, *asked, 1, angles, 2 * angles, precision, shape)
                 apart = float((mine() - truth).abs().max() / truth.abs().max())
-                taken = 1e9 * seconds(run, mine) / pairs
-                found[f"{angles} angles, {precision}"] = {"ns_a_pair": taken, "plain_ns": plain, "apart": apart}
+                taken = 1e9 * seconds(run, mine) / (REFERENCES * images)
+                found[f"{name}, {title}"] = {"ns_a_pair": taken, "plain_ns": plain_ns, "apart": apart}
                 run.say(
-                    f"fused    {angles:3} angles {precision:7} {taken:7.3f} ns a pair; transform {plain:.3f} ns,"
-                    f" {plain / taken:.2f} times; apart {apart:.1g}"
+                    f"fused    {name}, {title:29} {taken:7.3f} ns a pair; transform {plain_ns:.3f} ns,"
+                    f" {plain_ns / taken:.2f} times; apart {apart:.1g}"
                 )
 
 
-def _transformed(spectrum: torch.Tensor) -> torch.Tensor:
-    curves = torch.view_as_real(torch.fft.ifft(torch.view_as_complex(spectrum), dim=0, norm="forward"))
-    return curves.amax(dim=0, keepdim=True)
+def _titled(shape: dict[str, int]) -> str:
+    return "{few} x {many}, {orders} orders, {warps} warps".format(**shape)
+
+
+def _coefficients(run: "Check", angles: int, rings: int, images: int) -> tuple[Folded, Folded]:
+    """Return random references and images of as many orders as so many angles show."""
+    orders, blocks = angles // 2, [Block(0, angles // 2, 0)]
+    up = torch.randn(orders, REFERENCES, rings, device=run.device)
+    down = torch.randn(orders - 1, REFERENCES, rings, device=run.device)
+    own = torch.randn(orders, images, 2, rings, device=run.device)
+    return Folded(blocks, [up], [down]), Folded(blocks, [own], [own[1:].flip(0, 2)])
+
+
+def _transformed(references: Folded, images: Folded, angles: int) -> torch.Tensor:
+    longer: Any = SimpleNamespace(longest=2 * angles)
+    return correlate(longer, references, images, 1, angles).amax(dim=0, keepdim=True)
 
 
 def _questions(run: "Check", seconds: Timer, found: dict[str, Any]) -> None:
@@ -69,7 +104,8 @@ def _questions(run: "Check", seconds: Timer, found: dict[str, Any]) -> None:
         options = (50, reach) if isinstance(question, Pixels) else (18, 18)
         plain = _answered(run, seconds, question, make(), options)
         for precision in PRECISIONS[: 1 if run.quick else None]:
-            with run.step(f"fused, {name}, {precision}"):
+            with run.step(f"fused, {name}, {precision}"), warnings.catch_warnings():
+                warnings.simplefilter("error", RuntimeWarning)  # which an engine gives that does without the kernel
                 mine = _answered(run, seconds, question, make(fused=precision), options)
                 row = {
                     "score_s": mine["score_s"],

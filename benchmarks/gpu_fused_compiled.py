@@ -30,6 +30,8 @@ ANGLES, PRECISIONS, CAPABILITIES, RINGS = (64, 128, 256), ("ieee", "tf32x3", "tf
 POINTERS = {"few": "*fp32", "many": "*fp32", "starts": "*i32", "waves": "*fp32", "result": "*fp32"}
 MULTIPROCESSORS, CLOCK_GHz, SCHEDULERS = 132, 1.8, 4
 REGISTERS, MOST_WARPS = 65536, 64  # of a multiprocessor
+SHARED_BYTES = {80: 164 << 10, 90: 227 << 10}
+COUNTED = ("FFMA", "FADD", "HMMA", "HGMMA", "LDG", "LDS", "LDSM", "STS", "STSM", "BAR", "LDL", "STL")
 MEMORY_TBs, CACHE_TBs = 4.3, 5.5  # of an H200, and of its second cache, as was measured on like ones by others
 MATRIX_CLOCK = 1024  # products in tf32 a clock that matrix units of a multiprocessor make
 PASSES = {"32": 1, "64": 2, "128": 4}  # of a warp's load or store through the first cache, by bits of each thread
@@ -154,5 +156,72 @@ def estimated(shape: fused.Shape, costs: tuple[Cost, Cost], rings: int) -> dict[
     }
 
 
+def row(angles: int, precision: str, capability: int) -> dict[str, Any]:
+    """Return what is known of the kernel for some angles, and estimates for capability 9.0."""
+    shape = fused.shape_of(angles, precision)
+    kernel = compiled(shape, precision, capability)
+    code, used = disassembled(kernel)
+    names = collections.Counter(i.name.split(".")[0] for i in code)
+    shared = kernel.metadata.shared
+    room = min(REGISTERS // (32 * shape.warps * used["registers"]), SHARED_BYTES[capability] // (shared + 1024))
+    found = {
+        "capability": capability,
+        "angles": angles,
+        "precision": precision,
+        "tile": f"{shape.few} x {shape.many}",
+        "warps": shape.warps,
+        **used,
+        "shared_bytes": shared,
+        "warps_a_multiprocessor": shape.warps * min(MOST_WARPS // shape.warps, room),
+        "instructions": {name: names[name] for name in COUNTED if names[name]},
+    }
+    if capability == 90:
+        costs = counted(code, shape, precision)
+        a_pair = [asdict(c) for c in costs]
+        found["a_warp_for_a_ring_of_a_chunk"], found["a_warp_for_two_chunks_besides"] = a_pair
+        found["ns_a_pair"] = {str(r): estimated(shape, costs, r) for r in RINGS}
+    return found
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """Return lines that show it."""
+    lines = ["sm  angles precision  tile    warps  registers  spilled  shared  warps held"]
+    for r in rows:
+        lines.append(
+            f"{r['capability']}  {r['angles']:6} {r['precision']:9} {r['tile']:8} {r['warps']:4} {r['registers']:10}"
+            f" {r['spilled_bytes']:8} {r['shared_bytes']:7} {r['warps_a_multiprocessor']:11}"
+        )
+    lines += [
+        "",
+        "Estimated ns a pair on an H200, and what it is bound by; PyTorch: the bytes of its spectra alone",
+        "",
+    ]
+    lines.append("angles precision " + "".join(f"{r:4} rings           " for r in RINGS) + "PyTorch")
+    for r in rows:
+        if "ns_a_pair" in r:
+            bounds = [max(parts.items(), key=lambda part: part[1]) for parts in r["ns_a_pair"].values()]
+            shown = "".join(f"{ns:6.2f} {name:14}" for name, ns in bounds)
+            lines.append(f"{r['angles']:6} {r['precision']:9} {shown}{plain_ns(r['angles']):5.2f}")
+    return lines
+
+
+def plain_ns(angles: int) -> float:
+    """Return how long a device takes for what PyTorch writes and reads of a pair's spectrum and correlations."""
+    return 32 * angles / MEMORY_TBs / 1000
+
+
 def main() -> None:
     """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="write the numbers to benchmarks/results")
+    given = parser.parse_args()
+    rows = [row(a, p, c) for c in CAPABILITIES for p in PRECISIONS for a in ANGLES]
+    print("\n".join(table(rows)))
+    if given.write:
+        path = RESULTS / f"gpu_fused_compiled_{datetime.date.today()}.json"
+        head = {"triton": triton.__version__, "estimates": "none of these was measured", "rows": rows}
+        path.write_text(json.dumps(head, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

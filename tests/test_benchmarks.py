@@ -118,8 +118,8 @@ def test_gpu_check_runs_without_a_gpu(tmp_path: Path) -> None:
     assert row["ns_a_triple"] > 0
     assert sum(row["parts_ns"].values()) > row["allowed_ns"] > 0
     assert all(":" in line["at"] for line in row["largest"])
-    for row in found.get("fused", {}).values():  # where Triton is installed
-        assert row.get("apart", 0) < 1e-6
+    for name, row in found.get("fused", {}).items():  # where Triton is installed
+        assert row.get("apart", 0) < (5e-4 if name.endswith("tf32") else 1e-6)  # factors of eleven bits, or float32
         assert row.get("scores apart", 0) < 1e-6
 
 

@@ -10,7 +10,7 @@ from test_likelihood_native import asked
 from torch_engines import DEVICE, needs_triton, place, torch_engine, torch_likelihood_engine
 
 pytestmark = list(needs_triton)
-COARSE = {"tf32x3": 1e-5, "tf32": 3e-3}  # of the peak: products of 22 and 11 bits
+COARSE = {"tf32x3": 2e-6, "tf32": 5e-4}  # of the peak: float32 rounding of sums, and of factors to eleven bits
 CASES = [  # angles, longest ring, where runs of orders end and how many rings they have
     (8, 8, [(5, 3)]),
     (16, 16, [(9, 4)]),
@@ -134,18 +134,20 @@ def test_any_shape_of_programs_finds_the_same():
 
 @pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")  # of the interpreter
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-@pytest.mark.parametrize("precision", ["ieee", "tf32x3"])
+@pytest.mark.parametrize("precision", ["ieee", "tf32x3", "tf32"])
 def test_what_is_not_finite_stays_in_its_pairs(precision):
     """Known truth: an image or reference that is not a number has no maxima, others do; no pairs, no answer."""
     case = CASES[6]
     parts = arrays(case, 1, 6, 20)
     truth = defined(case, parts, 1)
-    parts[0][3][0, 3, 7, 1] = parts[0][2][0, 2, 4, 0] = np.nan
+    none = np.array(0x7FFFFFFF, dtype=np.int32).view(np.float32)  # as a GPU writes what is not a number
+    parts[0][3][0, 3, 7, 1] = parts[0][2][0, 2, 4, 0] = none
     found = found_in(case, parts, 1, precision)
     lost = np.zeros(truth.shape, dtype=bool)
     lost[:, 4] = lost[:, :, 7] = True
     assert np.isnan(found[lost]).all()
-    np.testing.assert_allclose(found[~lost], truth[~lost], atol=1e-5 * truth.max())
+    share = COARSE.get(precision, 2e-6)
+    np.testing.assert_allclose(found[~lost], truth[~lost], atol=share * truth[~lost].max())
     assert found_in(case, arrays(case, 1, 6, 0), 1).shape == (1, 6, 0, 2)
 
 

@@ -97,7 +97,7 @@ def largest(
     many = packed(chunks, sides[1], groups, shape.many)
     launched = _largest[(few.shape[1] * many.shape[1] * groups,)]
     with torch.cuda.device_of(result):
-        waves = _waves(shape, chunks.stretches, precision == "tf32x3", result.device)
+        waves = _waves(shape, chunks.stretches, precision, result.device)
         sizes = *counts, *steps, few.shape[2], chunks.stretches
         half = chunks.runs[-1].last > angles // 2
         words = angles, shape.tile, shape.orders, tuple(range(shape.few)), shape.many, half, precision
@@ -106,11 +106,11 @@ def largest(
 
 
 @lru_cache(maxsize=64)
-def _waves(shape: Shape, stretches: int, halves: bool, device: torch.device) -> torch.Tensor:
-    """Return cosines and sines, shape (t, stretches, even and odd, cosines and sines, halves, tile, orders).
+def _waves(shape: Shape, stretches: int, precision: str, device: torch.device) -> torch.Tensor:
+    """Return cosines and sines, shape (t, stretches, even and odd, cosines and sines, s, tile, orders).
 
-    Angles are filled up to t whole tiles by the first one. At that, where sines are 0, those of odd orders
-    stand for the last angle of the quarter, where they are signs. Halves are values of eleven bits, and what is left.
+    Angles are filled up to t whole tiles by the first one. At that, where sines are 0, those of odd orders stand for
+    the last angle of the quarter, where they are signs. The s sets hold eleven bits, and for "tf32x3" the rest.
     """
     quarter = shape.angles // 4
     angle = np.arange(-(-quarter // shape.tile) * shape.tile)
@@ -120,9 +120,9 @@ def _waves(shape: Shape, stretches: int, halves: bool, device: torch.device) -> 
     waves = np.stack((np.cos(phase), np.sin(phase)), axis=3).astype(np.float32)  # angle, stretch, parity, kind, order
     waves[angle == 0, :, 1, 1] = np.sin(np.pi / 2 * (order[:, 1] % 4))
     waves = waves.reshape(-1, shape.tile, stretches, 2, 2, shape.orders).transpose(0, 2, 3, 4, 1, 5)
-    if halves:
+    if precision != "ieee":
         high = ((waves.copy().view(np.int32) + 0x1000) & -0x2000).view(np.float32)
-        waves = np.stack((high, waves - high), axis=4)
+        waves = np.stack((high, waves - high), axis=4)[:, :, :, :, : 2 if precision == "tf32x3" else 1]
     return torch.from_numpy(np.ascontiguousarray(waves)).to(device)
 
 
@@ -226,17 +226,18 @@ def _spectrum(left, right, start, LANES: tl.constexpr, ORDERS: tl.constexpr, MAN
 def _multiplied(values, waves, total, PRECISION: tl.constexpr):
     """Return the product of values (orders, columns), turned, and waves (orders, angles) added to a total.
 
-    Factors may be divided into a coarse part and what is left of it, so that each fits eleven bits.
+    Matrix units take eleven bits of each factor: the nearest ones, and for more of them what is left.
     """
     values, coarse = tl.trans(values), tl.load(waves)
+    if PRECISION == "ieee":
+        return tl.dot(values, coarse, total, input_precision="ieee")
+    high = ((values.to(tl.int32, bitcast=True) + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
+    high = tl.where(values == values, high, values)  # else what is not a number may turn into one
     if PRECISION == "tf32x3":
-        high = ((values.to(tl.int32, bitcast=True) + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
         rest = tl.load(waves + total.shape[1] * values.shape[1])
         total = tl.dot(values - high, coarse, total, input_precision="tf32")
         total = tl.dot(high, rest, total, input_precision="tf32")
-        return tl.dot(high, coarse, total, input_precision="tf32")
-    else:
-        return tl.dot(values, coarse, total, input_precision=PRECISION)
+    return tl.dot(high, coarse, total, input_precision="tf32")
 
 
 @triton.jit
