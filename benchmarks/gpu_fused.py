@@ -62,7 +62,7 @@ def _beside(run: "Check", seconds: Timer, found: dict[str, Any], angles: int, ri
         plain = partial(_transformed, *asked, angles)
         truth, plain_ns = plain(), 1e9 * seconds(run, plain) / (REFERENCES * images)
         shapes = [(p, p, shape_of(angles, p)) for p in PRECISIONS]
-        if not run.quick:
+        if angles == ANGLES[1] and rings == RINGS[0]:
             shapes += [("tf32x3", _titled(other), shapes[1][2]._replace(**other)) for other in OTHER_SHAPES]
         for precision, title, shape in shapes:
             with run.step(f"fused, {name}, {title}"):

@@ -310,7 +310,7 @@ PARTS: Parts = {  # the most wanted first; seconds that each may take
     "isac2": (90, gpu_whole.isac2),
     "beside": (60, gpu_whole.beside),
     "kernels": (20, kernels),
-    "fused": (25, fused),
+    "fused": (60, fused),
     "streaming": (25, streaming),
     "batches": (25, batches),
     "million": (60, gpu_memory.compare),
