@@ -127,8 +127,8 @@ def _passes(name: str) -> int:
     return PASSES[bits[1] if bits else "32"]
 
 
-def counted(code: list[Instruction], shape: fused.Shape, precision: str) -> tuple[Cost, Cost]:
-    """Return what a warp needs for a ring of a chunk, and for two chunks, of even and of odd orders, without rings."""
+def counted(code: list[Instruction], shape: fused.Shape, precision: str) -> tuple[Cost, Cost, Cost]:
+    """Return what a warp needs for a ring of a chunk, for two chunks besides, of even and odd orders, and once."""
     loops = _loops(code)
     outer = next(a for a in loops if sum(a[0] <= b[0] and b[1] <= a[1] for b in loops) >= 3)
     inner = [b for b in loops if b != outer and outer[0] <= b[0] and b[1] <= outer[1]]
@@ -137,14 +137,15 @@ def counted(code: list[Instruction], shape: fused.Shape, precision: str) -> tupl
     ring = Cost(0, 0, 0).plus(cost, 2 * values / sums)
     rest, sums = _cost(code, outer, inner)
     own = values + 4 * values * shape.tile * (precision == "ieee")
-    return ring, rest.plus(ring, -(sums - own) / (2 * values))  # less what unrolled loops leave over
+    once, _ = _cost([i for i in code if i.name != "NOP"], (0, code[-1].place), [outer])
+    return ring, rest.plus(ring, -(sums - own) / (2 * values)), once  # less what unrolled loops leave over
 
 
-def estimated(shape: fused.Shape, costs: tuple[Cost, Cost], rings: int) -> dict[str, float]:
+def estimated(shape: fused.Shape, costs: tuple[Cost, Cost, Cost], rings: int) -> dict[str, float]:
     """Return how many ns a pair takes of each part of a device at best."""
-    ring, rest = costs
+    ring, rest, once = costs
     stretches = -(-shape.angles // (4 * shape.orders))
-    whole = Cost(0, 0, 0).plus(rest, stretches).plus(ring, 2 * rings * stretches)
+    whole = once.plus(rest, stretches).plus(ring, 2 * rings * stretches)
     pairs = shape.few * shape.many
     clocks = shape.warps / pairs / (MULTIPROCESSORS * CLOCK_GHz)
     read = 8 * rings * shape.orders * 2 * stretches * (shape.few + shape.many) / pairs
@@ -178,7 +179,8 @@ def row(angles: int, precision: str, capability: int) -> dict[str, Any]:
     if capability == 90:
         costs = counted(code, shape, precision)
         a_pair = [asdict(c) for c in costs]
-        found["a_warp_for_a_ring_of_a_chunk"], found["a_warp_for_two_chunks_besides"] = a_pair
+        names_of = ("a_warp_for_a_ring_of_a_chunk", "a_warp_for_two_chunks_besides", "a_warp_once")
+        found.update(zip(names_of, a_pair, strict=True))
         found["ns_a_pair"] = {str(r): estimated(shape, costs, r) for r in RINGS}
     return found
 
