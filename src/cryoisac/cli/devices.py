@@ -34,7 +34,21 @@ def show_needs(
     memory_share: float = MEMORY_SHARE,
     devices: Devices = PROCESSOR,
 ) -> None:
-    """Show what this machine computes with, what a run needs, how devices will keep its images, and how many fit."""
+    """Show what this machine computes with, what a run needs, how devices will keep its images, and how many fit.
+
+    Parameters
+    ----------
+    particles : Path
+        Metadata file or stack.
+    settings : Isac
+        Settings of the run.
+    threads : int or None
+        Threads; as many as there are, by default.
+    memory_share : float
+        Share of the memory of GPUs that may be taken, whether the run uses them or not.
+    devices : Devices
+        What the run uses.
+    """
     from cryoisac.workflow.isac import needs
 
     found = needs(particles, settings, threads=threads)
