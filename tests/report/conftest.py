@@ -25,6 +25,7 @@ def record_of(sizes: tuple[int, ...]) -> dict[str, Any]:
     return {
         "program": "cryoisac",
         "version": "9.8.7",
+        "device": "cuda:0 (Some GPU)",
         "status": "finished",
         "input": {
             "path": "/somewhere/private/particles.star",

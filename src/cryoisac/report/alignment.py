@@ -273,6 +273,7 @@ def _provenance(run: FinishedAlignment) -> str:
         "Particles": f"{given['images']:,} in boxes of {given['box_px']} px"
         + ("; pixel size unknown" if size is None else f" at {size:.4g} Å/px"),
         "Fingerprint (SHA-256)": given["sha256"],
+        "Computed on": run.record.get("device", "processor"),
     }
     if given["references"] is not None:
         drawn = f"{given['references']}, drawn from the particles"

@@ -65,7 +65,7 @@ def _setting(d: Described, value: Any, found: str | None) -> str:
 
 
 def provenance(run: FinishedRun) -> str:
-    """Return input, geometry and version."""
+    """Return input, geometry, version and device."""
     given, derived = run.record["input"], run.record["derived"]
     size = given.get("pixel_size_A")
     working = f"{derived['working_box_px']} px"
@@ -78,6 +78,7 @@ def provenance(run: FinishedRun) -> str:
         + ("; pixel size unknown" if size is None else f" at {size:.4g} Å/px"),
         "Working images": f"{working}, {derived['shrink_ratio']:.4g} times the size of the input images",
         "Fingerprint (SHA-256)": given["sha256"],
+        "Computed on": run.record.get("device", "processor"),
     }
     return fact_list(facts)
 
