@@ -126,6 +126,26 @@ def test_gpu_info_tells_and_does_nothing(particles: Path, tmp_path: Path, capsys
     assert not (tmp_path / "a").exists()
 
 
+def test_gpu_info_tells_of_the_devices_that_would_compute(
+    particles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Known truth: those that were asked for, and how they would keep the images."""
+    from cryoisac.engine import devices
+
+    class Named(devices.Devices):
+        def plan(self, images: int, image_bytes: int) -> list[str]:
+            return [f"cuda:0: {images} images of {image_bytes} bytes stay on it"]
+
+        def engine(self, *given: object, **named: object) -> object:
+            return devices.PROCESSOR.engine(*given, **named)
+
+    monkeypatch.setattr(devices, "numbered_devices", lambda *_: (Named(names=("cuda:0",), titles=("A",)), ""))
+    assert called(ALI2D, particles, tmp_path / "a", "--ou=8", "--gpu_info", "--xr=1", "--ts=1", "--gpu_devices=0") == 0
+    said = capsys.readouterr().out
+    assert "cuda:0 (A)" in said
+    assert "images of" in said
+
+
 def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Definition: as mpirun starts them."""
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")

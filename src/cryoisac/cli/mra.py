@@ -76,7 +76,7 @@ def play(
     if only_tell:
         with shown_on(sys.stdout) as progress:
             show_machine()
-            tell_alignment(particles, directory, settings, progress=progress, **asked)
+            tell_alignment(particles, directory, settings, progress=progress, call=call, **asked)
         return
     show(
         lambda progress: run_alignment(particles, directory, settings, progress=progress, call=call, **asked),

@@ -108,18 +108,27 @@ def tell_alignment(
     references: Path | int | None,
     threads: int | None,
     progress: Progress,
+    call: Call = NO_CALL,
 ) -> None:
     """Tell what an alignment would do and what it needs, and do nothing.
 
     Parameters
     ----------
-    particles, directory, settings, references, threads, progress
+    particles, directory, settings, references, threads, progress, call
         As for ``run_alignment``.
     """
     home = RunDirectory(directory)
     with one_thread_a_product():
-        threads = threads or default_threads()
-        say_alignment(plan_alignment(home, particles, references, settings, threads=threads, progress=progress))
+        run = plan_alignment(
+            home,
+            particles,
+            references,
+            settings,
+            threads=threads or default_threads(),
+            progress=progress,
+            devices=call.devices,
+        )
+        say_alignment(run)
 
 
 def _published_mra(run: AlignmentRun) -> dict[str, Any]:
