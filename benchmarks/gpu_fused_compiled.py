@@ -66,11 +66,14 @@ def compiled(shape: fused.Shape, precision: str, capability: int) -> Any:
     words = shape.angles, shape.tile, shape.orders, tuple(range(shape.few)), shape.many
     names = fused._largest.arg_names
     constants = dict(zip(names[-7:], (*words, False, precision), strict=True))
-    signature = {name: "constexpr" if name in constants else POINTERS.get(name, "i32") for name in names}
+    lanes = constants.pop("LANES")
+    signature: dict[str, Any] = {name: POINTERS.get(name, "i32") for name in names}
+    signature |= dict.fromkeys(constants, "constexpr") | {"LANES": ("constexpr",) * len(lanes)}
     source = ASTSource(
         fn=fused._largest,
         signature=signature,
-        constexprs={(names.index(name),): value for name, value in constants.items()},
+        constexprs={(names.index(name),): value for name, value in constants.items()}
+        | {(names.index("LANES"), lane): lane for lane in lanes},
         attrs={(names.index(name),): [["tt.divisibility", 16]] for name in POINTERS},
     )
     return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=shape.options)

@@ -1,6 +1,10 @@
 """The Triton kernel that finds maxima over angles, in Triton's interpreter or on a GPU, beside PyTorch's transform."""
 
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,6 +155,30 @@ def test_what_is_not_finite_stays_in_its_pairs(precision):
     assert found_in(case, arrays(case, 1, 6, 0), 1).shape == (1, 6, 0, 2)
 
 
+def test_the_kernel_compiles_for_a_device_that_is_not_there(tmp_path):
+    """Known truth: the compiler takes the kernel, of which the interpreter says nothing."""
+    benchmarks = Path(__file__).parents[2] / "benchmarks"
+    words = "import gpu_fused_compiled, sys; from cryoisac.engine.gpu import fused; precision = sys.argv[1]; "
+    words += "gpu_fused_compiled.compiled(fused.shape_of(64, precision), precision, 90)"
+    path = os.pathsep.join(filter(None, (str(benchmarks), os.environ.get("PYTHONPATH"))))
+    more = {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": path}
+    for precision in ("ieee", "tf32x3"):
+        command = [sys.executable, "-c", words, precision]
+        ran = subprocess.run(command, env=os.environ | more, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr[-2000:]
+
+
+def test_options_of_the_compiler(monkeypatch):
+    """Known truth: a number of registers is an option of Triton's for NVIDIA alone."""
+    import torch
+
+    from cryoisac.engine.gpu.fused import shape_of
+
+    for runtime, given in ((None, True), ("6.4", False)):
+        monkeypatch.setattr(torch.version, "hip", runtime)
+        assert ("maxnreg" in shape_of(64, "ieee").options) == given
+
+
 def counted(monkeypatch):
     """Return a list that grows by the angles of each question to the kernel."""
     from cryoisac.engine.gpu import fused
@@ -243,7 +271,7 @@ def test_an_engine_does_without_a_kernel_that_fails(monkeypatch):
     images, references, _, rows, offsets, search = question("odd box")
     engine, plain = fused_engine(images, "exact"), torch_engine(images)
     attempts = broken(monkeypatch, RuntimeError("Failed to find C compiler.\nPlease specify one."))
-    with pytest.warns(RuntimeWarning, match=r"^cpu: the fused kernel .* \(Failed to find C compiler\.\)$"):
+    with pytest.warns(RuntimeWarning, match=rf"^{DEVICE}: the fused kernel .* \(Failed to find C compiler\.\)$"):
         first = engine.score(references, rows, offsets, search)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

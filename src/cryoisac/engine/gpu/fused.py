@@ -37,8 +37,9 @@ class Shape(NamedTuple):
 
     @property
     def options(self) -> dict[str, int]:
-        """Options of the compiler."""
-        return {"num_warps": self.warps, "num_stages": 1, "maxnreg": self.registers, "enable_fp_fusion": True}
+        """Options of the compiler; that for AMD takes no number of registers."""
+        registers = {"maxnreg": self.registers} if torch.version.hip is None else {}
+        return {"num_warps": self.warps, "num_stages": 1, "enable_fp_fusion": True} | registers
 
 
 def shape_of(angles: int, precision: str) -> Shape:
@@ -98,9 +99,12 @@ def largest(
     launched = _largest[(few.shape[1] * many.shape[1] * groups,)]
     with torch.cuda.device_of(result):
         waves = _waves(shape, chunks.stretches, precision, result.device)
+        lanes = tuple(
+            map(tl.constexpr, range(shape.few))
+        )  # not constant as a whole: Triton 3.6 could not go through it
         sizes = *counts, *steps, few.shape[2], chunks.stretches
         half = chunks.runs[-1].last > angles // 2
-        words = angles, shape.tile, shape.orders, tuple(range(shape.few)), shape.many, half, precision
+        words = angles, shape.tile, shape.orders, lanes, shape.many, half, precision
         launched(few, many, chunks.starts, waves, result, *sizes, *words, **shape.options)
     return result
 
@@ -142,7 +146,7 @@ def _largest(  # noqa: PLR0913 (a kernel takes what it reads one by one)
     ANGLES: tl.constexpr,
     TILE: tl.constexpr,
     ORDERS: tl.constexpr,
-    LANES: tl.constexpr,
+    LANES,
     MANY: tl.constexpr,
     HALF: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -189,7 +193,7 @@ def _largest(  # noqa: PLR0913 (a kernel takes what it reads one by one)
 
 
 @triton.jit
-def _spectrum(left, right, start, LANES: tl.constexpr, ORDERS: tl.constexpr, MANY: tl.constexpr):
+def _spectrum(left, right, start, LANES, ORDERS: tl.constexpr, MANY: tl.constexpr):
     """Return sums E of z[k] and z[-k] and, real and imaginary parts exchanged, differences O, (orders, columns).
 
     Columns are items of the right tile, for each straight and mirrored, for each the items of the left tile.
@@ -253,7 +257,7 @@ def _greatest(even, odd, side, half, angle, QUARTER: tl.constexpr):
 
 
 @triton.jit
-def _joined(parts, LANES: tl.constexpr):
+def _joined(parts, LANES):
     """Return parts, a power of two of them, next to each other along new dimensions."""
     if len(LANES) == 8:
         parts = [tl.join(parts[i], parts[i + 4]) for i in LANES[:4]]
