@@ -268,7 +268,7 @@ class _FastTrials(_Trials):
             result: Float = made(self.layout, self._reference_spectra(which, shifts), keep_mean=True)
             return result
 
-        return over_references(len(self._references), of_some)
+        return over_references(len(self._references), len(shifts) * self.layout.samples, of_some)
 
 
 def _shut(moves: torch.Tensor, room: torch.Tensor) -> torch.Tensor:

@@ -229,7 +229,7 @@ class _Trials:
             result: Float = made(self.layout, self._moved(which, shifts), keep_mean=False)
             return result
 
-        return over_references(len(self._references), of_some)
+        return over_references(len(self._references), len(shifts) * self.layout.samples, of_some)
 
 
 def _powers(references: Float32, rings: Rings) -> Float:

@@ -12,12 +12,14 @@ from cryoisac.engine.radial import constant_of
 from cryoisac.ops.polar import Float
 
 TOGETHER = 256  # references, at some shifts each
+MOST_SAMPLES = 1 << 24  # of them on rings: a GB while they are made
 BLANK = 1e-6  # of the energy with its mean: a reference of less varies by rounding only
 
 
-def over_references(count: int, made: Callable[[Indices], Float]) -> Float:
-    """Return the sum of what is made of some references, ``made(which)``, over all of them."""
-    parts = (np.arange(first, min(first + TOGETHER, count)) for first in range(0, count, TOGETHER))
+def over_references(count: int, samples: int, made: Callable[[Indices], Float]) -> Float:
+    """Return the sum of what is made of some references, ``made(which)``, over all of them, each of so many samples."""
+    few = max(1, min(TOGETHER, MOST_SAMPLES // samples))  # whatever the device, so that answers do not hang on it
+    parts = (np.arange(first, min(first + few, count)) for first in range(0, count, few))
     total: Float = sum((made(which) for which in parts), np.zeros(1))
     return total
 

@@ -9,6 +9,7 @@ import torch
 
 from cryoisac.engine.contract import Indices
 from cryoisac.engine.gpu.memory import NoRoomError, Place, computing, in_batches, is_lack_of_memory, release
+from cryoisac.engine.gpu.transfer import sent
 
 Prepare = Callable[[torch.Tensor], torch.Tensor]
 LOADING_COPIES = 4  # of an item while it is prepared
@@ -44,7 +45,7 @@ class Store:
     def take(self, images: Indices) -> torch.Tensor:
         """Return prepared items, in this order."""
         if self._held is not None:
-            return self._held[torch.from_numpy(images).to(self._place.device)]
+            return self._held[sent(images, self._place.device)]
         expected, self._expected = self._expected, None
         if expected is not None and np.array_equal(expected[0], images):
             return self._prepare(self._arrived(expected[1]))

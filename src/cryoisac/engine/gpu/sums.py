@@ -7,6 +7,7 @@ import torch
 
 from cryoisac.engine.contract import Indices
 from cryoisac.engine.gpu.memory import Place, in_batches
+from cryoisac.engine.gpu.transfer import sent
 from cryoisac.ops.polar import Float
 
 TOGETHER = 64  # rows of a class that are added up in float32
@@ -46,7 +47,7 @@ def class_sums(
         bounds = starts[part.start : part.stop + 1]
         coming = order[starts[following.start] : starts[following.stop]]
         values = moved(filled(order[bounds[0] : bounds[-1]]), filled(coming))[: bounds[-1] - bounds[0]]
-        lengths = torch.from_numpy(np.diff(bounds)).to(place.device)
+        lengths = sent(np.diff(bounds), place.device)
         added = torch.segment_reduce(values, "sum", lengths=lengths, axis=0, unsafe=True)  # lengths that fit, unread
         for own, piece in zip(classes[part], added.cpu().numpy(), strict=True):
             sums[own] += piece

@@ -43,7 +43,9 @@ class Turner:
         waves = 2 * np.pi / box_px * layout.rings.points_px.T
         self._waves = torch.from_numpy(waves.astype(np.float32)).to(device)  # (2, samples)
         self._orders = torch.arange(layout.longest // 2 + 1, device=device)
-        self._slopes = [(-1j * self._orders) ** power for power in range(3)]
+        slope = -1j * np.arange(layout.longest // 2 + 1)
+        slopes = (slope**0, slope, slope * slope)  # a device's complex power takes logarithms, of 0 too
+        self._slopes = [torch.from_numpy(own.astype(np.complex64)).to(device) for own in slopes]
 
     def moved(self, samples: torch.Tensor, shifts_px: torch.Tensor) -> torch.Tensor:
         """Return rings (n, samples) moved by each of some shifts (s, 2), shape (n, s, samples)."""
