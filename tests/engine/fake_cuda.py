@@ -16,13 +16,13 @@ NUMPY, FROM_NUMPY, EMPTY = torch.Tensor.numpy, torch.from_numpy, torch.empty
 
 
 class Stream:
-    """A stream that has nothing to wait for."""
+    """A stream of a device that has nothing to wait for."""
 
-    def __init__(self, *_):
-        pass
+    def __init__(self, device):
+        self.device = torch.device(device)
 
     def wait_stream(self, other):
-        assert isinstance(other, Stream)
+        assert self.device == other.device
 
 
 class Event:
@@ -33,6 +33,43 @@ class Event:
 
     def synchronize(self):
         pass
+
+
+class Current:
+    """The device of a tensor, made the one that kernels are started on."""
+
+    devices = [torch.device("cuda:0")]  # noqa: RUF012 (there is one such stack)
+
+    def __init__(self, tensor):
+        self._device = tensor.device
+
+    def __enter__(self):
+        self.devices.append(self._device)
+
+    def __exit__(self, *_):
+        self.devices.pop()
+
+
+class Kernel:
+    """A kernel of Triton's, which reads and writes contiguous tensors of the device it is started on."""
+
+    def __init__(self):
+        self.started = 0
+
+    def __getitem__(self, grid):
+        assert 0 < grid[0] < 2**31
+        return self._start
+
+    def _start(self, *given, **_):
+        tensors = [own for own in given if isinstance(own, torch.Tensor)]
+        assert {own.device for own in tensors} == {Current.devices[-1]}
+        assert all(own.is_contiguous() and own.storage_offset() == 0 for own in tensors)
+        self.started += 1
+
+
+def used(tensor, stream):
+    """Check that a stream may use a tensor."""
+    assert tensor.device == stream.device
 
 
 def pinned(tensor):
@@ -120,8 +157,9 @@ def fake_cuda(monkeypatch):
         patch.setattr(torch.cuda, "Event", Event)
         patch.setattr(torch.Tensor, "pin_memory", pinned)
         patch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
-        patch.setattr(torch.cuda, "current_stream", lambda device: Stream())
-        patch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: None)
+        patch.setattr(torch.cuda, "current_stream", Stream)
+        patch.setattr(torch.cuda, "device_of", Current)
+        patch.setattr(torch.Tensor, "record_stream", used)
         patch.setattr(torch.Tensor, "numpy", to_numpy)
         patch.setattr(torch, "from_numpy", from_numpy)
         patch.setattr(torch, "empty", empty)

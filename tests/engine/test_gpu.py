@@ -165,9 +165,11 @@ def test_memory_that_runs_out_halves_batches(monkeypatch):
         return correlate(layout, y, x, groups, angles)
 
     monkeypatch.setattr(gpu_search, "correlate", scarce)
-    np.testing.assert_allclose(whole.score(references, rows, offsets, search), expected[0], rtol=1e-6)
+    scores = whole.score(references, rows, offsets, search)
+    # float32: products of other sizes may be added up in another order
+    np.testing.assert_allclose(scores, expected[0], atol=ROUNDING * np.abs(expected[0]).max())
     found = whole.match(references, labels, rows, offsets, search)
-    np.testing.assert_allclose(found.score, expected[1].score, rtol=1e-6)
+    np.testing.assert_allclose(found.score, expected[1].score, atol=ROUNDING * np.abs(expected[1].score).max())
     assert max(sizes) > 200
     monkeypatch.setattr(gpu_search, "correlate", lambda *_: (_ for _ in ()).throw(torch.cuda.OutOfMemoryError("none")))
     with pytest.raises(DeviceError, match="no room"):

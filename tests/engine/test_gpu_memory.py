@@ -1,5 +1,6 @@
 """What breaks on a GPU alone: tensors on several devices, memory that runs out in each place, what holds it then."""
 
+import importlib.util
 import weakref
 from functools import partial
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from test_fast import bandlimited
 from test_likelihood_native import asked
-from torch_engines import needs_torch, place, torch_engine
+from torch_engines import needs_torch, place, torch_engine, torch_likelihood_engine
 
 from cryoisac.engine.contract import Search
 from cryoisac.errors import DeviceError
@@ -101,6 +102,82 @@ def test_all_tensors_of_the_likelihood_are_on_one_device(monkeypatch, share):
         assert len(engine.refine(references, labels, rows, poses, search.last_ring).score) == len(rows)
         assert len(engine.total(labels, rows, poses, 5)) == 5
     assert (sum(brought) > 0) == (share == 0)
+
+
+@pytest.fixture
+def compressed(monkeypatch):
+    """Compress whatever is asked for, on a device that has no values in the basis that was made on the host before."""
+    from cryoisac.engine.gpu import engine, likelihood, search
+
+    made = []
+
+    def basis(moments, *words, **options):
+        if moments.any():
+            made.append(radial_basis(moments, *words, **options))
+        return made[0]
+
+    radial_basis = engine.radial_basis
+    for module in (engine, likelihood):
+        monkeypatch.setattr(module, "radial_basis", basis)
+    monkeypatch.setattr(search, "FEWEST_PAIRS", 0)
+    monkeypatch.setattr(search, "FEWEST_COLUMNS", 0)
+    return made
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_all_tensors_of_compressed_scores_are_on_one_device(monkeypatch, compressed):
+    """Definition: as above."""
+    import torch
+    from fake_cuda import fake_cuda
+
+    from cryoisac.engine.gpu.engine import TorchEngine
+    from cryoisac.engine.gpu.likelihood import TorchLikelihoodEngine
+    from cryoisac.engine.gpu.memory import Place
+
+    images, references, _, rows, offsets = question()
+    theirs, rings, _, own, _, search = asked("even box")
+    there = Place(device=torch.device("cuda:1"), budget_bytes=BUDGET_BYTES)
+    torch_engine(images, "fast").score(references, rows, offsets, SEARCHES[0])
+    with fake_cuda(monkeypatch):
+        engine = TorchEngine(images, there, mode="fast")
+        assert engine.score(references, rows, offsets, SEARCHES[0]).shape == (ROWS, REFERENCES)
+    assert len(compressed) == 1
+    compressed.clear()
+    torch_likelihood_engine(rings).score(theirs, own, search)
+    with fake_cuda(monkeypatch):
+        assert TorchLikelihoodEngine(rings, there).score(theirs, own, search).shape == (len(own), len(theirs))
+    assert len(compressed) == 1
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton: pip install triton")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("compress", [False, True])
+def test_the_fused_kernel_is_started_where_its_tensors_are(monkeypatch, request, compress):
+    """Definition: as above, and on that device, which need not be the current one."""
+    import torch
+    from fake_cuda import Kernel, fake_cuda
+
+    from cryoisac.engine.gpu import fused, packed
+    from cryoisac.engine.gpu.engine import TorchEngine
+    from cryoisac.engine.gpu.memory import Place
+
+    images, references, labels, rows, offsets = question()
+    if compress:
+        request.getfixturevalue("compressed")
+        torch_engine(images, "fast").score(references, rows, offsets, SEARCHES[0])
+    kernel = Kernel()
+    monkeypatch.setattr(fused, "_largest", kernel)
+    for module, name in ((fused, "_waves"), (packed, "_chunks")):
+        monkeypatch.setattr(module, name, getattr(module, name).__wrapped__)  # fake ones are not to be kept
+    with fake_cuda(monkeypatch):
+        for mode in ("exact", "fast"):
+            before = kernel.started
+            there = Place(device=torch.device("cuda:1"), budget_bytes=4 * BUDGET_BYTES, fused="ieee")  # a tile at once
+            engine = TorchEngine(images, there, mode=mode)
+            engine.score(references, rows, 0 * offsets, SEARCHES[0])
+            engine.match(references, 0 * labels, rows, 0 * offsets, SEARCHES[0])
+            assert kernel.started > before
+            assert not there.failures
 
 
 def test_fake_devices_are_told_apart(monkeypatch):

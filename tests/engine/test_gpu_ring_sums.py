@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_contract import smooth
 from test_ring_total import poses_of
-from torch_engines import BUDGET_BYTES, needs_torch, place, torch_engine
+from torch_engines import BUDGET_BYTES, DEVICE, needs_torch, place, torch_engine
 
 from cryoisac.engine.contract import Search
 from cryoisac.engine.fast_reference import FastReferenceEngine
@@ -210,7 +210,7 @@ def test_memory_of_rows_and_classes(box):
 
     n, rng = 1024, np.random.default_rng(6)
     rings, placements = RingSums(box, place()), ring_placements(poses_of(rng, n), box)
-    images = torch.from_numpy(smooth(rng, n, box))
+    images = torch.from_numpy(smooth(rng, n, box)).to(DEVICE)
     with torch.inference_mode(), Alive() as rows:
         rings.turned(images.clone(), placements)
     with torch.inference_mode(), Alive() as classes:
