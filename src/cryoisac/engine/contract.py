@@ -225,10 +225,15 @@ def check_stack(images: Images) -> Images:
     return stack
 
 
+def check_images(images: Indices, count: int) -> None:
+    """Raise DataError unless every row names one of so many images."""
+    if images.ndim != 1 or (images.size and not 0 <= images.min() <= images.max() < count):
+        raise DataError("rows", f"images must be indices from 0 to {count - 1}")
+
+
 def check_rows(shape: tuple[int, int, int], images: Indices, offsets_px: Offsets) -> None:
     """Raise DataError unless every row names an image of the stack and has a finite offset (x, y)."""
-    if images.ndim != 1 or (images.size and not 0 <= images.min() <= images.max() < shape[0]):
-        raise DataError("rows", f"images must be indices from 0 to {shape[0] - 1}")
+    check_images(images, shape[0])
     if offsets_px.shape != (len(images), 2) or not np.isfinite(offsets_px).all():
         raise DataError("rows", f"offsets of shape {offsets_px.shape} for {len(images)} rows: need finite (x, y) each")
 

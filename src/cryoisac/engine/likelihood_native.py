@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cryoisac.engine import _native
-from cryoisac.engine.contract import Indices, Match, check_labels
+from cryoisac.engine.contract import Indices, Match, check_images, check_labels
 from cryoisac.engine.likelihood import (
     Float32,
     PoseSearch,
@@ -149,7 +149,7 @@ class NativeLikelihoodEngine:
 
     def ask(self, ready: Ready, images: Indices, scores: Float32) -> None:
         """Write the gain of each row with each prepared reference to ``scores``, shape (m, k), contiguous float32."""
-        self._check_images(images)
+        check_images(images, len(self._images))
         if scores.shape != (len(images), len(ready.powers)) or scores.dtype != np.float32:
             raise DataError("scores", f"shape {scores.shape}: need ({len(images)}, {len(ready.powers)}), float32")
         rows = np.ascontiguousarray(images, dtype=np.int64)
@@ -157,7 +157,7 @@ class NativeLikelihoodEngine:
 
     def match(self, references: Float32, labels: Indices, images: Indices, search: PoseSearch) -> Match:
         """Return the best pose of each row on the reference that its label names; see ``LikelihoodEngine``."""
-        self._check_images(images)
+        check_images(images, len(self._images))
         check_labels(labels, len(images), len(references))
         ready = self.ready(references, search)
         m = len(images)
@@ -177,7 +177,7 @@ class NativeLikelihoodEngine:
     def refine(self, references: Float32, labels: Indices, images: Indices, poses: Poses, last_ring: int) -> Match:
         """Return the poses at the nearest maximum of the gain; see ``LikelihoodEngine``."""
         check_references(self._images, references, PoseSearch(last_ring=last_ring, shifts_px=np.zeros((1, 2))))
-        self._check_images(images)
+        check_images(images, len(self._images))
         check_labels(labels, len(images), len(references))
         rings = used_rings(self._images.rings, last_ring)
         own, powers = _own(references), _powers(references, rings)
@@ -189,7 +189,7 @@ class NativeLikelihoodEngine:
 
     def total(self, labels: Indices, images: Indices, poses: Poses, k: int) -> Float:
         """Return the sum over each class of its posed rings, shape (k, samples); see ``LikelihoodEngine``."""
-        self._check_images(images)
+        check_images(images, len(self._images))
         check_labels(labels, len(images), k, least=-1)
         placed = _placements(poses, len(images))
         sums = np.zeros((k, self._images.samples.shape[1]))
@@ -216,10 +216,6 @@ class NativeLikelihoodEngine:
             mirror,
         )
         return _native.StoredSearch(self._instructions, search, self._images.box_px, self._threads)
-
-    def _check_images(self, images: Indices) -> None:
-        if images.ndim != 1 or (images.size and not 0 <= images.min() <= images.max() < len(self._images)):
-            raise DataError("rows", f"images must be indices from 0 to {len(self._images) - 1}")
 
 
 def outermost(shifts_px: Float) -> Float:

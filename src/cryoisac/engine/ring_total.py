@@ -13,6 +13,7 @@ import scipy.ndimage
 from cryoisac.engine.contract import Images, Indices
 from cryoisac.model.poses import Poses
 from cryoisac.ops.polar import Complex, Float, Rings
+from cryoisac.ops.warp import keys
 
 INNERMOST = 4  # samples of the ring of radius 0, all at its centre
 OVERLAP = 16  # angles by which a polar grid is continued, so that its spline is periodic
@@ -77,7 +78,7 @@ def moved_windows(images: Images, offsets_px: Float, reach_px: int) -> Float:
     whole = np.floor(offsets_px)
     window = np.arange(-reach_px - 1, reach_px + 3)
     x, y = images.shape[1] // 2 + whole.astype(np.int64).T[:, :, None] + window  # (n, s)
-    wx, wy = (lagrange(t) for t in (offsets_px - whole).T)
+    wx, wy = (_lagrange(t) for t in (offsets_px - whole).T)
     last, row = images.shape[1] - 1, np.arange(len(images))[:, None, None]
     result = np.zeros((len(images), len(window), len(window)))
     for b in range(6):
@@ -87,7 +88,7 @@ def moved_windows(images: Images, offsets_px: Float, reach_px: int) -> Float:
     return result
 
 
-def lagrange(t: Float) -> list[Float]:
+def _lagrange(t: Float) -> list[Float]:
     """Return the weights of the pixels at -2 ... 3 for a fraction t: the polynomial of degree five through them."""
     at = np.arange(-2, 4)
     return [np.prod([(t - q) / (p - q) for q in at if q != p], axis=0) for p in at]
@@ -101,16 +102,6 @@ def cubic_convolution(images: Float, x: Float, y: Float) -> Float:
         for a, wx in enumerate(keys(x - i), start=-1):
             result += wy * wx * images[:, j + b, i + a]
     return result
-
-
-def keys(t: Float) -> tuple[Float, Float, Float, Float]:
-    """Return the weights of the pixels at -1, 0, 1, 2 for a fraction t."""
-    return (
-        ((2 - t) * t - 1) * t / 2,
-        ((3 * t - 5) * t * t + 2) / 2,
-        ((4 - 3 * t) * t + 1) * t / 2,
-        (t - 1) * t * t / 2,
-    )
 
 
 def ring_sums(images: Images, labels: Indices, poses: Poses, k: int) -> Complex:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from cryoisac.engine.contract import Offsets, Search
 from cryoisac.model.poses import rotate
 
+NEAR_px = 1e-4  # so that float32 rounding does not decide about a whole step
+
 
 def trial_grid(search: Search) -> npt.NDArray[np.int64]:
     """Return the steps (x, y) by which references are shifted, y outer and x inner, both rising, shape (t, 2)."""
@@ -51,12 +53,11 @@ def moves_px(angle_deg: npt.ArrayLike, shift_px: npt.ArrayLike, mirror: npt.Arra
 def allowed(moves: Offsets, room: Offsets) -> npt.NDArray[np.bool_]:
     """Return which moves (..., 2) keep within a row's room (..., 4); a move by nothing always does."""
     x, y = moves[..., 0], moves[..., 1]
-    near = 1e-4  # px, so that float32 rounding does not decide about a whole step
     return (
-        (-room[..., 0] - near <= x)
-        & (x <= room[..., 1] + near)
-        & (-room[..., 2] - near <= y)
-        & (y <= room[..., 3] + near)
+        (-room[..., 0] - NEAR_px <= x)
+        & (x <= room[..., 1] + NEAR_px)
+        & (-room[..., 2] - NEAR_px <= y)
+        & (y <= room[..., 3] + NEAR_px)
     )
 
 

@@ -1,6 +1,6 @@
 """Images laid on their references: rotate, shift, mirror."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -137,14 +137,14 @@ def _cubic(pixels: Float, x: Float, y: Float) -> Float:
     (i, dx), (j, dy) = _split(x, pixels.shape[2]), _split(y, pixels.shape[1])
     near = _Neighbours(pixels, i, j)
     result = np.zeros_like(pixels)
-    for b, wy in enumerate(_keys(dy)):
-        line = sum(wx * near[b - 1, a - 1] for a, wx in enumerate(_keys(dx)))
+    for b, wy in enumerate(keys(dy)):
+        line = sum(wx * near[b - 1, a - 1] for a, wx in enumerate(keys(dx)))
         result += wy * line
     return result
 
 
-def _keys(d: Float) -> tuple[Float, Float, Float, Float]:
-    """Return the weights of the pixels at -1, 0, 1, 2 for a fraction d."""
+def keys(d: Any) -> tuple[Any, Any, Any, Any]:
+    """Return the weights of the pixels at -1, 0, 1, 2 for fractions d, an array or a tensor: Keys (1981), a = -1/2."""
     return (
         ((2 - d) * d - 1) * d / 2,
         ((3 * d - 5) * d * d + 2) / 2,

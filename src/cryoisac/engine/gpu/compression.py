@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from cryoisac.engine.gpu.layout import Block, Folded, Layout
@@ -82,7 +83,7 @@ def _blocks(layout: Layout, basis: RadialBasis) -> list[Block]:
     return blocks
 
 
-def _functions(layout: Layout, basis: RadialBasis, block: Block) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+def _functions(layout: Layout, basis: RadialBasis, block: Block) -> npt.NDArray[np.float32]:
     """Return the functions of each order of a block, (orders, r, functions), filled up with zeros."""
     counts, rings = np.diff(basis.start), sum(s.rings for s in layout.stretches[block.stretch :])
     among = np.flatnonzero((block.first <= basis.order) & (basis.order < block.last))

@@ -14,6 +14,7 @@ from cryoisac.engine.contract import (
     Match,
     Offsets,
     Search,
+    check_images,
     check_labels,
     check_rows,
     check_stack,
@@ -23,7 +24,6 @@ from cryoisac.engine.gpu.likelihood import TorchLikelihoodEngine
 from cryoisac.engine.gpu.memory import Place, computing
 from cryoisac.engine.holding import pixel_image_bytes, ring_image_bytes, shared_out
 from cryoisac.engine.likelihood import Float32, LikelihoodEngine, PoseSearch, RingImages
-from cryoisac.errors import DataError
 from cryoisac.model.poses import Poses
 from cryoisac.ops.polar import Float
 
@@ -163,7 +163,7 @@ class DividedLikelihoodEngine:
 
     def score(self, references: Float32, images: Indices, search: PoseSearch) -> Float32:
         """Return the gain of each row with each reference at its best pose, shape (m, k); see ``LikelihoodEngine``."""
-        self._check_images(images)
+        check_images(images, len(self._images))
         scores = np.empty((len(images), len(references)), dtype=np.float32)
 
         def work(engine: TorchLikelihoodEngine, rows: Indices, own: Indices) -> None:
@@ -174,7 +174,7 @@ class DividedLikelihoodEngine:
 
     def match(self, references: Float32, labels: Indices, images: Indices, search: PoseSearch) -> Match:
         """Return the best pose of each row on the reference that its label names; see ``LikelihoodEngine``."""
-        self._check_images(images)
+        check_images(images, len(self._images))
         check_labels(labels, len(images), len(references))
         found = _Found(len(images))
 
@@ -186,7 +186,7 @@ class DividedLikelihoodEngine:
 
     def refine(self, references: Float32, labels: Indices, images: Indices, poses: Poses, last_ring: int) -> Match:
         """Return the poses at the nearest maximum of the gain; see ``LikelihoodEngine``."""
-        self._check_images(images)
+        check_images(images, len(self._images))
         check_labels(labels, len(images), len(references))
         found = _Found(len(images))
 
@@ -198,7 +198,7 @@ class DividedLikelihoodEngine:
 
     def total(self, labels: Indices, images: Indices, poses: Poses, k: int) -> Float:
         """Return the sum over each class of its posed rings, shape (k, samples); see ``LikelihoodEngine``."""
-        self._check_images(images)
+        check_images(images, len(self._images))
         check_labels(labels, len(images), k, least=-1)
         sums = _Sums()
 
@@ -207,10 +207,6 @@ class DividedLikelihoodEngine:
 
         self._team.ask(images, work)
         return sums.total((k, self._images.samples.shape[1]))
-
-    def _check_images(self, images: Indices) -> None:
-        if images.ndim != 1 or (images.size and not 0 <= images.min() <= images.max() < len(self._images)):
-            raise DataError("rows", f"images must be indices from 0 to {len(self._images) - 1}")
 
 
 class _Found:

@@ -39,7 +39,6 @@ from cryoisac.ops.polar import Float, Rings, parabola_offset
 MODES = ("exact", "fast")
 SAMPLE_BYTES = 40  # of a sample on a ring: its point, values, normalised values, and what the transform takes
 ROW_BYTES = 200  # of a row on the host
-NEAR_px = 1e-4  # so that rounding does not decide about a whole step, as in ``shifted.allowed``
 
 
 class TorchEngine:
@@ -263,18 +262,17 @@ class _FastTrials(_Trials):
     def _moments(self, made: Callable[..., Float]) -> Float:
         """Return the sum of energies or moments over references, at no shift and the outermost ones."""
         shifts: Offsets = shifted.outer_grid(self._search) * np.float64(self._search.step_px)
-
-        def of_some(which: Indices) -> Float:
-            result: Float = made(self.layout, self._reference_spectra(which, shifts), keep_mean=True)
-            return result
-
-        return over_references(len(self._references), len(shifts) * self.layout.samples, of_some)
+        return over_references(
+            len(self._references),
+            len(shifts) * self.layout.samples,
+            lambda which: made(self.layout, self._reference_spectra(which, shifts), keep_mean=True),
+        )
 
 
 def _shut(moves: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
     """Return which moves (..., 2) do not keep within a row's room (..., 4); see ``shifted.allowed``."""
     x, y = moves[..., 0], moves[..., 1]
-    left, right, down, up = (side + NEAR_px for side in room.unbind(dim=-1))
+    left, right, down, up = (side + shifted.NEAR_px for side in room.unbind(dim=-1))
     return (x < -left) | (x > right) | (y < -down) | (y > up)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from cryoisac.ops.polar import Rings
@@ -132,7 +133,7 @@ class Layout:
         last = block.last - block.first - (block.last - 1 == self.longest // 2)
         return slice(1 if block.first == 0 else 0, last)
 
-    def by_order(self, parts: list[torch.Tensor]) -> "Iterator[tuple[Block, torch.Tensor]]":
+    def by_order(self, parts: list[torch.Tensor]) -> Iterator[tuple[Block, torch.Tensor]]:
         """Yield each block and its coefficients, (n, r, orders)."""
         for block in self.blocks:
             yield block, torch.cat([part[:, :, block.first : block.last] for part in parts[block.stretch :]], dim=1)
@@ -164,7 +165,7 @@ def _stretches(rings: Rings) -> list[Stretch]:
     return stretches
 
 
-def _reference_weights(rings: Rings, stretches: list[Stretch]) -> "list[np.ndarray[tuple[int], np.dtype[np.float32]]]":
+def _reference_weights(rings: Rings, stretches: list[Stretch]) -> list[npt.NDArray[np.float32]]:
     """Return the weight of each coefficient of a reference: ``polar.weigh``, and the transform's 1 / longest."""
     parts, ring = [], 0
     for s in stretches:

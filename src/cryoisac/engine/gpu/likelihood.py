@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from cryoisac.engine.contract import Indices, Match, check_labels
+from cryoisac.engine.contract import Indices, Match, check_images, check_labels
 from cryoisac.engine.gpu.layout import COMPLEX_BYTES, Folded, Layout
 from cryoisac.engine.gpu.memory import Place, computing, in_batches
 from cryoisac.engine.gpu.moments import order_energies, order_moments, over_references
@@ -95,7 +95,7 @@ class TorchLikelihoodEngine:
     def refine(self, references: Float32, labels: Indices, images: Indices, poses: Poses, last_ring: int) -> Match:
         """Return the poses at the nearest maximum of the gain; see ``LikelihoodEngine``."""
         check_references(self._images, references, PoseSearch(last_ring=last_ring, shifts_px=np.zeros((1, 2))))
-        self._check_images(images)
+        check_images(images, len(self._images))
         check_labels(labels, len(images), len(references))
         layout, placed = self._layout_to(last_ring), _placed(poses, len(images))
         powers, device = _powers(references, layout.rings), self._place.device
@@ -131,7 +131,7 @@ class TorchLikelihoodEngine:
 
     def total(self, labels: Indices, images: Indices, poses: Poses, k: int) -> Float:
         """Return the sum over each class of its posed rings, shape (k, samples); see ``LikelihoodEngine``."""
-        self._check_images(images)
+        check_images(images, len(self._images))
         check_labels(labels, len(images), k, least=-1)
         placed, layout, device = _placed(poses, len(images)), self._layout, self._place.device
         turner = Turner(layout, self._images.box_px, device)
@@ -146,7 +146,7 @@ class TorchLikelihoodEngine:
 
     def _trials(self, references: Float32, images: Indices, search: PoseSearch) -> "_Trials":
         check_references(self._images, references, search)
-        self._check_images(images)
+        check_images(images, len(self._images))
         layout = self._layout_to(search.last_ring)
         rows = _Rows(self._store, self._stack, self._images.box_px, np.asarray(images))
         return _Trials(rows, references, search, layout)
@@ -161,10 +161,6 @@ class TorchLikelihoodEngine:
         """Return what each row's reference takes off its gain, shape (m,)."""
         norms: Float = np.einsum("mr,mr->m", self._images.ctf2[images, : powers.shape[1]], powers[labels])
         return norms
-
-    def _check_images(self, images: Indices) -> None:
-        if images.ndim != 1 or (images.size and not 0 <= images.min() <= images.max() < len(self._images)):
-            raise DataError("rows", f"images must be indices from 0 to {len(self._images) - 1}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,12 +220,11 @@ class _Trials:
     def _moments(self, made: Callable[..., Float]) -> Float:
         """Return the sum of energies or moments over references, at no shift and the outermost ones."""
         shifts = outermost(self._shifts_px)
-
-        def of_some(which: Indices) -> Float:
-            result: Float = made(self.layout, self._moved(which, shifts), keep_mean=False)
-            return result
-
-        return over_references(len(self._references), len(shifts) * self.layout.samples, of_some)
+        return over_references(
+            len(self._references),
+            len(shifts) * self.layout.samples,
+            lambda which: made(self.layout, self._moved(which, shifts), keep_mean=False),
+        )
 
 
 def _powers(references: Float32, rings: Rings) -> Float:

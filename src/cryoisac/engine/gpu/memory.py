@@ -74,7 +74,7 @@ class Place:
         return min(most, int(BATCH_SHARE * self.budget_bytes), (self.budget_bytes - self.kept_bytes) // 2)
 
 
-def place_of(device: torch.device, share: float, *, tf32: bool = False) -> Place:
+def place_of(device: torch.device, share: float) -> Place:
     """Return a device with a share of the memory that is free on it, or that this process has taken of it.
 
     Raises
@@ -89,7 +89,7 @@ def place_of(device: torch.device, share: float, *, tf32: bool = False) -> Place
             str(device),
             f"only {max(0, budget - kept) >> 20} MB may be taken; end other programs on it, or raise --gpu-memory-use",
         )
-    return Place(device=device, budget_bytes=budget, kept_bytes=kept, tf32=tf32)
+    return Place(device=device, budget_bytes=budget, kept_bytes=kept)
 
 
 def kept_bytes(device: torch.device) -> int:

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 
 from cryoisac.engine.contract import Images, Indices
-from cryoisac.engine.gpu.memory import Place, in_batches, wide
+from cryoisac.engine.gpu.memory import Place, in_batches
 from cryoisac.engine.gpu.sums import class_sums
+from cryoisac.engine.gpu.transfer import sent
 from cryoisac.ops.polar import Float
-from cryoisac.ops.warp import NEAR_px
+from cryoisac.ops.warp import NEAR_px, keys
 from cryoisac.settings.transform import Outside
 
 BESIDE = 1, 2  # pixels before and after a point that an interpolation takes
@@ -39,7 +40,8 @@ def move(images: Images, placements: Float, method: str, outside: Outside, place
     moved = np.empty(images.shape, dtype=np.float32)
 
     def work(part: slice, following: slice) -> None:
-        moved[part] = warped(*_fetched(images[part], placements[part], place), method, outside).cpu().numpy()
+        own = warped(sent(images[part], place.device), sent(placements[part], place.device), method, outside)
+        moved[part] = own.cpu().numpy()
 
     in_batches(len(images), PIXEL_BYTES * images[0].size if len(images) else 1, work, place)
     return moved
@@ -63,17 +65,11 @@ def add(
     """
 
     def moved(rows: Indices, following: Indices) -> torch.Tensor:
-        return warped(*_fetched(images[rows], placements[rows], place), *how).flatten(1)
+        return warped(sent(images[rows], place.device), sent(placements[rows], place.device), *how).flatten(1)
 
     size = int(np.prod(images.shape[1:]))
     made = class_sums(labels, len(sums), size, moved, place, PIXEL_BYTES * size)
     sums += made.reshape(sums.shape)
-
-
-def _fetched(images: Images, placements: Float, place: Place) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return images and placements on a device."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).to(place.device)
-    return pixels, torch.from_numpy(placements).to(wide(place.device)).to(place.device)
 
 
 def warped(
@@ -148,7 +144,7 @@ def _quadratic(near: Callable[[int, int], torch.Tensor], dx: torch.Tensor, dy: t
 
 
 def _cubic(near: Callable[[int, int], torch.Tensor], dx: torch.Tensor, dy: torch.Tensor) -> torch.Tensor:
-    across, down = _keys(dx), _keys(dy)
+    across, down = keys(dx), keys(dy)
     result = torch.zeros_like(dx)
     for b, wy in enumerate(down, -1):
         line = torch.zeros_like(dx)
@@ -156,16 +152,6 @@ def _cubic(near: Callable[[int, int], torch.Tensor], dx: torch.Tensor, dy: torch
             line += wx * near(b, a)
         result += wy * line
     return result
-
-
-def _keys(d: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Return the weights of the pixels at -1, 0, 1, 2 for a fraction d: Keys (1981), a = -1/2."""
-    return (
-        ((2 - d) * d - 1) * d / 2,
-        ((3 * d - 5) * d * d + 2) / 2,
-        ((4 - 3 * d) * d + 1) * d / 2,
-        (d - 1) * d * d / 2,
-    )
 
 
 BETWEEN: dict[str, Between] = {"linear": _linear, "quadratic": _quadratic, "cubic": _cubic}

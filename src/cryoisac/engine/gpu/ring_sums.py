@@ -8,10 +8,11 @@ from cryoisac.engine.gpu.layout import COMPLEX_BYTES, REAL_BYTES, Layout
 from cryoisac.engine.gpu.memory import Place
 from cryoisac.engine.gpu.ring_pixels import RingPixels, mixed
 from cryoisac.engine.gpu.transfer import sent
-from cryoisac.engine.ring_total import keys, rings_of_box
+from cryoisac.engine.ring_total import rings_of_box
 from cryoisac.errors import DataError
 from cryoisac.model.poses import Poses
 from cryoisac.ops.polar import Float, Rings
+from cryoisac.ops.warp import keys
 
 TAPS = np.arange(-2, 4)  # pixels that move one by a fraction
 FAR_BOXES = 2  # sides beyond which it does not matter how far outside an offset lies

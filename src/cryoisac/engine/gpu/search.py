@@ -23,7 +23,6 @@ Float32 = npt.NDArray[np.float32]
 TOGETHER = tuple(1 << power for power in range(9))  # rows of one reference that may be multiplied with it at once
 FEWEST_ROWS = 64  # that a batch should hold
 IMAGES_PART = 4  # the part of a batch, one in so many, for images that are made ready for several batches of products
-PANEL_SHARE = 1  # batches that prepared references may take
 FEW_REFERENCES = 8  # of an image, up to which it pays to turn products instead of coefficients
 FEWEST_PAIRS = 1 << 26  # of an image, a reference and a shift, where a radial basis saves more time than it takes
 FEWEST_COLUMNS = 64  # references and their shifts, likewise
@@ -247,7 +246,7 @@ class Searcher:
         """Return what a reference takes of a batch: its coefficients while made, or correlations with some rows."""
         t = self._trials
         together = FEWEST_ROWS * t.row_shifts * curve_bytes(t.angles)
-        return t.reference_shifts * max(self._folded_bytes // PANEL_SHARE, together)
+        return t.reference_shifts * max(self._folded_bytes, together)
 
     def _image_bytes(self) -> int:
         """Return what a row takes while its coefficients are made."""

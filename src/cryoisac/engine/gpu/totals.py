@@ -17,7 +17,7 @@ from cryoisac.errors import DataError
 from cryoisac.model.poses import Poses
 from cryoisac.ops.polar import Float
 
-PIXEL_BYTES = 160  # of a pixel that is moved: points, neighbours, their indices
+LAID_BYTES = 160  # of a pixel of a row that is laid on its class: points, neighbours, their indices
 
 
 class ImageSums:
@@ -43,7 +43,7 @@ class ImageSums:
         def moved(own: torch.Tensor, rows: Indices) -> torch.Tensor:
             return warped(own, sent(placements[rows], self._place.device)).flatten(1)
 
-        sums = self._added(labels, images, (k, side * side), moved, PIXEL_BYTES * side * side)
+        sums = self._added(labels, images, (k, side * side), moved, LAID_BYTES * side * side)
         return sums.reshape(k, side, side)
 
     def by_rings(self, labels: Indices, images: Indices, poses: Poses, k: int) -> Float:
