@@ -117,10 +117,19 @@ class Counts:
             "host": whole.host_bytes / best.host_bytes_s,
         }
 
-    def largest(self, best: Ceilings, count: int = 8) -> list[tuple[str, str, float, Line]]:
-        """Return where most of a device's time goes: place, op, seconds, numbers."""
-        rows = [(*key, line.device_s(best), line) for key, line in self.lines.items()]
-        return sorted(rows, key=lambda row: -row[2])[:count]
+    def largest(self, best: Ceilings, units: int, count: int) -> list[dict[str, Any]]:
+        """Return where most of a device's time goes: place, op, and ns and bytes for one of some units, and waits."""
+        rows = sorted(self.lines.items(), key=lambda row: -row[1].device_s(best))[:count]
+        return [
+            {
+                "at": at,
+                "op": op,
+                "ns": 1e9 * line.device_s(best) / units,
+                "bytes": line.bytes / units,
+                "waits": line.waits,
+            }
+            for (at, op), line in rows
+        ]
 
 
 class _Ops(TorchDispatchMode):

@@ -15,7 +15,6 @@ import mmap
 import os
 import tempfile
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -26,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from gpu_bytes import Peak
+from gpu_questions import random_poses
+from meter import STATUS, status_MB
 
 from cryoisac.engine.contract import Search
 from cryoisac.engine.devices import PROCESSOR, choose_devices
@@ -49,44 +49,6 @@ MAP_SHARED, MAP_FIXED = 0x01, 0x10
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
-class Counted(TorchDispatchMode):
-    """Counts the bytes of tensors that are made on a device while it is entered, and the most there were at once.
-
-    What operations take inside of themselves, such as the plan of a transform, is not seen.
-
-    Parameters
-    ----------
-    device : torch.device
-        The device.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        super().__init__()
-        self._device = device
-        self.bytes = self.most = 0
-        self._known: dict[int, Any] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, torch.Tensor) and tensor.device == self._device:
-                self._count(tensor.untyped_storage())
-        return result
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key in self._known:
-            return
-        self.bytes += size
-        self.most = max(self.most, self.bytes)
-
-        def gone() -> None:
-            self.bytes -= size
-            del self._known[key]
-
-        self._known[key] = weakref.finalize(storage, gone)
-
-
 @dataclass(frozen=True, eq=False)
 class Million:
     """Many images that are one tile again and again, and a question about them.
@@ -105,7 +67,7 @@ class Million:
     tile: npt.NDArray[np.float32]
     references: npt.NDArray[np.float32]
 
-    def answers(self, engine: Any, n: int) -> "Iterator[tuple[str, Any]]":
+    def answers(self, engine: Any, n: int) -> Iterator[tuple[str, Any]]:
         """Yield scores, poses and sums of the first images, with their names."""
         rows, labels, centred = np.arange(n), np.arange(n) % REFERENCES, np.zeros((n, 2))
         yield "score", engine.score(self.references, rows, centred, SEARCH)
@@ -113,9 +75,8 @@ class Million:
         yield "total", engine.total(labels, rows, self._poses(n), REFERENCES)
 
     def _poses(self, n: int) -> Poses:
-        rng, m = np.random.default_rng(1), len(self.tile)
-        own = Poses(angle_deg=rng.uniform(0, 360, m), shift_px=rng.uniform(-2, 2, (m, 2)), mirror=rng.random(m) < 0.5)
-        return own[np.arange(n) % m]
+        m = len(self.tile)
+        return random_poses(np.random.default_rng(1), m)[np.arange(n) % m]
 
 
 @contextmanager
@@ -197,7 +158,7 @@ def passed(question: Million, device: torch.device, card_bytes: int, say: Callab
     with card(device, card_bytes) as place:
         found = Passed(card_bytes, place.budget_bytes, question.images.nbytes)
         engine = TorchEngine(question.images, place, mode="fast")
-        counter, begun_bytes = _Peak(device), _process_bytes()
+        counter, begun_bytes = Peak(device), _process_bytes()
         asked = question.answers(engine, n)
         while True:
             start = time.perf_counter()
@@ -219,32 +180,9 @@ def passed(question: Million, device: torch.device, card_bytes: int, say: Callab
     return found
 
 
-class _Peak:
-    """The most memory that tensors take on a device while it is entered."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device, self._counted, self.most = device, Counted(device), 0
-
-    def __enter__(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
-        else:
-            self._counted.most = self._counted.bytes
-            self._counted.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        if self._device.type == "cuda":
-            self.most = torch.cuda.max_memory_reserved(self._device)
-        else:
-            self._counted.__exit__(*error)
-            self.most = self._counted.most
-
-
 def _process_bytes() -> int:
     """Return the memory of this process that is mapped from no file: at its peak, as ``keep_freed_memory`` has it."""
-    status = Path("/proc/self/status")
-    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
-    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon"))
+    return int(1e6 * status_MB("RssAnon:")) if STATUS.exists() else 0
 
 
 def keep_freed_memory() -> None:

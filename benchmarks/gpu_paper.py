@@ -30,6 +30,7 @@ from cryoisac.engine.gpu.memory import Place
 
 IMAGES = 100_000
 BUDGET_BYTES = 120 << 30
+LARGEST = 10  # lines of the engine that are named of each question
 BATCHED = (search, sums, likelihood)
 
 
@@ -185,10 +186,7 @@ def row_of(name: str, counts: Counts, units: int) -> dict[str, Any]:
         "transform_flop": whole.transform_flop / units,
         "launches": whole.launches,
         "waits": whole.waits,
-        "largest": [
-            {"at": at, "op": op, "ns": 1e9 * s / units, "bytes": line.bytes / units, "waits": line.waits}
-            for at, op, s, line in counts.largest(best, 10)
-        ],
+        "largest": counts.largest(best, units, LARGEST),
     }
 
 

@@ -167,7 +167,7 @@ def played(words: list[str], path: Path, *, limit_s: float) -> Played:
             [sys.executable, __file__, "run", str(path), *words], stdout=file, stderr=subprocess.STDOUT
         )
         try:
-            end = "failed" if process.wait(max(limit_s, 1)) else "over"
+            end = "failed" if process.wait(max(limit_s, 0)) else "over"
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -134,10 +134,7 @@ def _allowed(run: Check, taken: Timed, units: int) -> dict[str, Any]:
         "bytes": whole.bytes / units,
         "launches": whole.launches,
         "waits": whole.waits,
-        "largest": [
-            {"at": at, "op": op, "ns": 1e9 * s / units, "bytes": line.bytes / units}
-            for at, op, s, line in taken.counts.largest(best, LARGEST)
-        ],
+        "largest": taken.counts.largest(best, units, LARGEST),
     }
 
 

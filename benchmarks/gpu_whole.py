@@ -78,21 +78,10 @@ def _run(run: Check, case: Case, method: str, device: str, *more: str) -> None:
             log = folder.with_suffix(".txt").read_text(encoding="utf-8", errors="replace")
             raise RuntimeError(f"no particles after {SIMULATION_SECONDS} s: {log[-500:]}")
         out = RUNS / f"{method}{images}{device.replace(':', '')}"
-        words = [
-            "--method",
-            method,
-            "--device",
-            device,
-            "--img-per-grp",
-            str(images // views),
-            "--radius",
-            radius,
-            *more,
-        ]
+        words = ["isac", str(folder / "particles.star"), str(out), "--method", method, "--device", device]
+        words += ["--img-per-grp", str(images // views), "--radius", radius, *more]
         words += QUICK + (QUICK_ISAC2 if method == "isac2" else []) if run.quick else []
-        taken = played(
-            ["isac", str(folder / "particles.star"), str(out), *words], out.with_suffix(".json"), limit_s=run.left()
-        )
+        taken = played(words, out.with_suffix(".json"), limit_s=run.left())
         row = vars(taken) | {"engine_share": taken.engine_share}
         run.found.setdefault("runs", {})[name] = row
         end = "" if taken.end == "over" else f"{taken.end.upper()}, "

@@ -113,8 +113,6 @@ def test_devices_and_rows_do_not_decide(monkeypatch):
     monkeypatch.setattr(gpu_search, "FEWEST_COLUMNS", columns)
     for pairs, compressed in ((columns * len(images), True), (columns * len(images) + 1, False)):
         monkeypatch.setattr(gpu_search, "FEWEST_PAIRS", pairs)
-        made = []
-        monkeypatch.setattr(gpu_search, "radial_basis_made", made, raising=False)
         scores = [
             torch_engine(images, "fast", *budgets).score(references, rows, offsets, search)
             for budgets in ((1 << 28,), (1 << 28, 1 << 26), (1 << 16,))

@@ -1,6 +1,7 @@
 """Sums by ring coefficients in PyTorch: definition, compiled engine, known truths, batches, several devices."""
 
-import weakref
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from cryoisac.engine.ring_total import pixels_of_rings, rings_of_box
 from cryoisac.errors import DataError, DeviceError
 from cryoisac.model.poses import Poses
 
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 pytestmark = list(needs_torch)
 # float32: 22 sums of four weighted terms for a sample, some hundred samples for a coefficient, each 6e-8 of its terms
 ROUNDING = 1e-6  # of the largest sum; 2e-7 was measured
@@ -188,32 +190,17 @@ def test_memory_that_runs_out_halves_batches(monkeypatch):
 def test_memory_of_rows_and_classes(box):
     """Definition: bytes that tensors take at the same time are no more than is said, and not much less."""
     import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils._pytree import tree_leaves
+    from gpu_bytes import Counted
 
     from cryoisac.engine.gpu.ring_sums import RingSums, ring_placements
-
-    class Alive(TorchDispatchMode):
-        def __init__(self):
-            super().__init__()
-            self.seen, self.most = {}, 0
-
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            out = func(*args, **(kwargs or {}))
-            for own in tree_leaves(out):
-                if isinstance(own, torch.Tensor):
-                    store = own.untyped_storage()
-                    self.seen[id(own)] = weakref.ref(own), store._cdata, store.nbytes()
-            alive = {store: size for ref, store, size in self.seen.values() if ref() is not None}
-            self.most = max(self.most, sum(alive.values()))
-            return out
 
     n, rng = 1024, np.random.default_rng(6)
     rings, placements = RingSums(box, place()), ring_placements(poses_of(rng, n), box)
     images = torch.from_numpy(smooth(rng, n, box)).to(DEVICE)
-    with torch.inference_mode(), Alive() as rows:
+    rows, classes = Counted(images.device), Counted(images.device)
+    with torch.inference_mode(), rows:
         rings.turned(images.clone(), placements)
-    with torch.inference_mode(), Alive() as classes:
+    with torch.inference_mode(), classes:
         rings.pixels(np.ones((60, rings.size)))
     assert rows.most < n * rings.row_bytes < 2 * rows.most
     assert classes.most < 60 * rings.pixels.class_bytes < 3 * classes.most  # a transform copies what it is given

@@ -25,7 +25,7 @@ def card(monkeypatch):
     """Return what counts the bytes on a GPU of some size, all of it free, as PyTorch would."""
     import torch
     from fake_cuda import fake_cuda
-    from gpu_memory import Counted
+    from gpu_bytes import Counted
 
     if not hasattr(torch.utils, "_python_dispatch"):
         pytest.skip("this PyTorch counts no tensors")
