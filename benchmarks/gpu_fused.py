@@ -55,12 +55,13 @@ def _alone(run: "Check", seconds: Timer, found: dict[str, Any]) -> None:
 def _beside(run: "Check", seconds: Timer, found: dict[str, Any], angles: int, rings: int) -> None:
     from cryoisac.engine.gpu.fused import largest, shape_of
 
-    images = run.size(SPECTRUM_BYTES // (8 * angles * REFERENCES), 5)
-    asked = _coefficients(run, angles, rings, images)
+    references = run.size(REFERENCES, 5)
+    images = run.size(SPECTRUM_BYTES // (8 * angles * references), 5)
+    asked = _coefficients(run, angles, rings, (references, images))
     name = f"{angles} angles, {rings} rings"
     with run.step(f"transform, {name}"):
         plain = partial(_transformed, *asked, angles)
-        truth, plain_ns = plain(), 1e9 * seconds(run, plain) / (REFERENCES * images)
+        truth, plain_ns = plain(), 1e9 * seconds(run, plain) / (references * images)
         shapes = [(p, p, shape_of(angles, p)) for p in PRECISIONS]
         if angles == ANGLES[1] and rings == RINGS[0]:
             shapes += [("tf32x3", _titled(other), shapes[1][2]._replace(**other)) for other in OTHER_SHAPES]
@@ -68,7 +69,7 @@ def _beside(run: "Check", seconds: Timer, found: dict[str, Any], angles: int, ri
             with run.step(f"fused, {name}, {title}"):
                 mine = partial(largest, *asked, 1, angles, 2 * angles, precision, shape)
                 apart = float((mine() - truth).abs().max() / truth.abs().max())
-                taken = 1e9 * seconds(run, mine) / (REFERENCES * images)
+                taken = 1e9 * seconds(run, mine) / (references * images)
                 found[f"{name}, {title}"] = {"ns_a_pair": taken, "plain_ns": plain_ns, "apart": apart}
                 run.say(
                     f"fused    {name}, {title:29} {taken:7.3f} ns a pair; transform {plain_ns:.3f} ns,"
@@ -80,11 +81,12 @@ def _titled(shape: dict[str, int]) -> str:
     return "{few} x {many}, {orders} orders, {warps} warps".format(**shape)
 
 
-def _coefficients(run: "Check", angles: int, rings: int, images: int) -> tuple[Folded, Folded]:
+def _coefficients(run: "Check", angles: int, rings: int, counts: tuple[int, int]) -> tuple[Folded, Folded]:
     """Return random references and images of as many orders as so many angles show."""
     orders, blocks = angles // 2, [Block(0, angles // 2, 0)]
-    up = torch.randn(orders, REFERENCES, rings, device=run.device)
-    down = torch.randn(orders - 1, REFERENCES, rings, device=run.device)
+    references, images = counts
+    up = torch.randn(orders, references, rings, device=run.device)
+    down = torch.randn(orders - 1, references, rings, device=run.device)
     own = torch.randn(orders, images, 2, rings, device=run.device)
     return Folded(blocks, [up], [down]), Folded(blocks, [own], [own[1:].flip(0, 2)])
 

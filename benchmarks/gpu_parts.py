@@ -156,7 +156,7 @@ def streaming(run: Check) -> None:
 
 def rings(run: Check) -> None:
     """Time the likelihood engine: gains, poses, refined poses, sums."""
-    question = RingRows.made(run.size(50_000, 20), run.size(50, 5))
+    question = RingRows.made(run.size(50_000, 8), run.size(50, 4))
     mine, other = question.engine(run.devices), question.engine(PROCESSOR)
     n, few = question.rows, run.size(2000, 8)
     for last in (LAST_RING, 18)[: 1 if run.quick else None]:
