@@ -50,7 +50,7 @@ def many(n: int, k: int) -> Pixels:
 
 def shared(run: Check) -> Pixels:
     """Return as many images and references as any part asks for."""
-    return many(run.size(IMAGES, 40), max(REFERENCES) if not run.quick else 10)
+    return many(run.size(IMAGES, 16), max(REFERENCES) if not run.quick else 10)
 
 
 def machine(run: Check) -> None:

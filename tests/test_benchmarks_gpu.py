@@ -21,7 +21,17 @@ sys.path.append(str(ROOT / "benchmarks"))
 def needs_torch(test: Any) -> Any:
     """Mark a test of what PyTorch computes."""
     there = importlib.util.find_spec("torch") is not None
-    return pytest.mark.torch(pytest.mark.skipif(not there, reason="needs PyTorch: make test-gpu")(test))
+    for mark in (pytest.mark.torch, pytest.mark.usefixtures("one_thread")):
+        test = mark(test)
+    return pytest.mark.skipif(not there, reason="needs PyTorch: make test-gpu")(test)
+
+
+@pytest.fixture
+def one_thread() -> None:
+    """Compute in one thread: those of OpenMP spin where other programs have the cores."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @needs_torch
@@ -30,7 +40,7 @@ def test_gpu_check_runs_without_a_gpu(tmp_path: Path) -> None:
     words = ["--device", "torch-cpu", "--quick", "--minutes", "600", "--only"]  # on machines of any speed
     parts = "machine,accuracy,headline,rings,streaming,fused"
     program = [sys.executable, str(ROOT / "benchmarks" / "gpu_check"), *words, parts]
-    own = os.environ | {"OUT": str(tmp_path), "TRITON_INTERPRET": "1", "OMP_WAIT_POLICY": "passive"}
+    own = os.environ | {"OUT": str(tmp_path), "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(program, env=own, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     table = done.stdout.split("--- gpu_check ---")[1]

@@ -97,7 +97,8 @@ def found_in(case, parts, groups, precision="ieee", *, both=False, **options):
 def test_largest_values_against_the_definition(case):
     """Definition: groups, references and images that fill no tile, or one tile and one more; runs of any rings."""
     turn = CASES.index(case)
-    for i, shape in enumerate((SHAPES[turn % 6], SHAPES[(turn + 2) % 6], SHAPES[(turn + 5) % 6])):
+    shapes = SHAPES[turn % 6], SHAPES[(turn + 2) % 6], SHAPES[(turn + 5) % 6]
+    for i, shape in enumerate(shapes if case[0] <= 128 else shapes[:1]):  # more angles take the interpreter long
         parts = arrays(case, *shape)
         truth = defined(case, parts, shape[0])
         # float32 sums of some hundred terms
