@@ -99,9 +99,8 @@ def largest(
     launched = _largest[(few.shape[1] * many.shape[1] * groups,)]
     with torch.cuda.device_of(result):
         waves = _waves(shape, chunks.stretches, precision, result.device)
-        lanes = tuple(
-            map(tl.constexpr, range(shape.few))
-        )  # not constant as a whole: Triton 3.6 could not go through it
+        # constants one by one: Triton 3.6 could not go through a tuple that is one as a whole
+        lanes = tuple(map(tl.constexpr, range(shape.few)))
         sizes = *counts, *steps, few.shape[2], chunks.stretches
         half = chunks.runs[-1].last > angles // 2
         words = angles, shape.tile, shape.orders, lanes, shape.many, half, precision
