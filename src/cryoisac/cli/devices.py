@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 from cryoisac.engine.devices import MEMORY_SHARE, PROCESSOR, Devices, gpu_rows
-from cryoisac.engine.holding import Kind
+from cryoisac.engine.holding import Kind, size
 from cryoisac.engine.native import INSTRUCTIONS, default_threads, instruction_set, instruction_sets
 from cryoisac.run.plan import held_kind
-from cryoisac.run.room import available_memory_bytes, size
+from cryoisac.run.room import available_memory_bytes
 from cryoisac.run.working_stack import Geometry
 from cryoisac.settings import Isac
 

@@ -9,7 +9,6 @@ import numpy as np
 from cryoisac.ops.polar import Rings
 
 PIXEL_BYTES, COEFFICIENT_BYTES = 4, 8
-GB = 1e9
 
 
 class Room(Protocol):
@@ -125,12 +124,17 @@ def plan_lines(count: int, image_bytes: int, places: Sequence[Room], names: Sequ
     lines = []
     for held, place, name in zip(shared_out(count, image_bytes, places), places, names, strict=True):
         taken, room = held * image_bytes, place.resident_bytes
-        how = f"{held:,} images stay on it, {_size(taken)}"
+        how = f"{held:,} images stay on it, {size(taken)}"
         if taken > room:
-            how = f"{held:,} images, {_size(taken)}, are brought block by block, as {_size(room)} may stay"
-        lines.append(f"{name}: {how}; batches of {_size(place.batch_bytes)}, {_size(place.budget_bytes)} in all")
+            how = f"{held:,} images, {size(taken)}, are brought block by block, as {size(room)} may stay"
+        lines.append(f"{name}: {how}; batches of {size(place.batch_bytes)}, {size(place.budget_bytes)} in all")
     return lines
 
 
-def _size(count: int) -> str:
-    return f"{count / GB:.3g} GB" if count >= GB else f"{count / 1e6:.3g} MB"
+def size(count: float) -> str:
+    """Return a number of bytes as a person would say it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

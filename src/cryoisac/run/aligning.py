@@ -11,7 +11,7 @@ from cryoisac import __version__
 from cryoisac.align.stages import Course, Stage
 from cryoisac.engine.contract import Engine, Images, Indices
 from cryoisac.engine.devices import PROCESSOR, Devices
-from cryoisac.engine.holding import pixel_image_bytes
+from cryoisac.engine.holding import pixel_image_bytes, size
 from cryoisac.errors import DataError, RunError, SettingError
 from cryoisac.io.registry import read_particles
 from cryoisac.model.particles import Particles
@@ -23,7 +23,7 @@ from cryoisac.run.given_files import function_file, load_function, read_mask, re
 from cryoisac.run.opening import Scan, device_line, on_devices, scanned
 from cryoisac.run.plan import estimated_radius
 from cryoisac.run.progress import Progress
-from cryoisac.run.room import check_room, size, span
+from cryoisac.run.room import check_room, span
 from cryoisac.settings import Alignment, Multireference, ReferenceFree
 
 FEWEST_SHARE, FEWEST = 5, 4  # a class needs a fifth of the mean size, at least the four members of the original

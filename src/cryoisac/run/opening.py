@@ -10,6 +10,7 @@ from cryoisac import __version__
 from cryoisac.comm import Comm, Serial
 from cryoisac.engine.contract import Engine, Images, Indices
 from cryoisac.engine.devices import Devices
+from cryoisac.engine.holding import size
 from cryoisac.errors import DataError, RunError
 from cryoisac.io.registry import read_particles
 from cryoisac.model.particles import Particles
@@ -22,7 +23,7 @@ from cryoisac.run.likelihood_needs import seconds
 from cryoisac.run.plan import Plan, held_kind, make_plan
 from cryoisac.run.progress import Progress
 from cryoisac.run.ring_stack import remove_rings
-from cryoisac.run.room import check_room, size, span
+from cryoisac.run.room import check_room, span
 from cryoisac.run.stacks import Marks, check_unchanged, marks_of
 from cryoisac.run.working_stack import unusable
 from cryoisac.settings import Isac, Settings

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from cryoisac.engine.holding import size
 from cryoisac.errors import SettingError
 
 SMALLER = "use fewer particles, or a smaller --target-radius and --target-nx"
@@ -40,15 +41,6 @@ def available_memory_bytes() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
         return None
-
-
-def size(count: float) -> str:
-    """Return a number of bytes as a person would say it."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
 
 
 def seconds_of(work: Callable[[], object], repeats: int = 1) -> float:

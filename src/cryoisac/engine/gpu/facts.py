@@ -8,10 +8,10 @@ import torch
 
 from cryoisac.engine.gpu.chosen import missing, named
 from cryoisac.engine.gpu.memory import Place, free_bytes, kept_bytes
-from cryoisac.engine.holding import Kind
+from cryoisac.engine.holding import Kind, size
 
 DRIVER = Path("/proc/driver/nvidia/version")
-GB, MB, KB = 1e9, 1e6, 1e3
+GB = 1e9
 KHZ_BITS = 2 * 1000 / 8  # bytes a second: two transfers a clock
 FACTS = (
     ("multi_processor_count", "{} multiprocessors"),
@@ -68,9 +68,9 @@ def device_lines(properties: Any, memory: tuple[int, int], place: Place, kinds: 
     yield f"{properties.name}, compute capability {properties.major}.{properties.minor}"
     clock, width = (getattr(properties, key, 0) for key in ("memory_clock_rate", "memory_bus_width"))
     rate = f", {KHZ_BITS * clock * width / GB:,.0f} GB/s" if clock * width > 0 else ""
-    yield f"memory of {total / GB:.3g} GB, {free / GB:.3g} GB free{rate}"
+    yield f"memory of {size(total)}, {size(free)} free{rate}"
     facts = [text.format(getattr(properties, key)) for key, text in FACTS if hasattr(properties, key)]
-    facts += [text.format(_size(getattr(properties, key))) for key, text in SIZES if hasattr(properties, key)]
+    facts += [text.format(size(getattr(properties, key))) for key, text in SIZES if hasattr(properties, key)]
     if facts:
         yield ", ".join(facts)
     for kind in kinds:
@@ -89,7 +89,3 @@ def runtime() -> str:
     elif torch.version.cuda is not None:
         parts.append(f"CUDA {torch.version.cuda}")
     return ", ".join(parts) or "runtime unknown"
-
-
-def _size(count: int) -> str:
-    return f"{count / MB:.3g} MB" if count >= MB else f"{count / KB:.3g} kB"
