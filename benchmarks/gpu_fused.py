@@ -1,5 +1,6 @@
 """The Triton kernel beside PyTorch's transform and maximum: alone, and in whole questions; a part of ``gpu_check``."""
 
+import importlib.metadata
 import importlib.util
 import itertools
 import os
@@ -39,6 +40,8 @@ def compare(run: "Check", seconds: Timer) -> None:
         run.say("fused    not tried: Triton is not installed")
     elif run.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
         run.say("fused    not tried: needs a GPU, or TRITON_INTERPRET=1")
+    elif run.device.type == "cpu" and importlib.metadata.version("triton").startswith("3.6"):
+        run.say("fused    not tried: the interpreter of Triton 3.6 converts arrays as NumPy forbids")
     else:
         found = run.found.setdefault("fused", {})
         _alone(run, seconds, found)

@@ -3,6 +3,7 @@
 PyTorch is imported when one is made.
 """
 
+import importlib.metadata
 import importlib.util
 import os
 from typing import Any
@@ -20,9 +21,19 @@ needs_torch = (
     pytest.mark.torch,
     pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch: make test-gpu"),
 )
+
+
+def has_triton() -> bool:
+    """Return whether Triton is there, where it is interpreted one that does not convert arrays as NumPy 2.4 forbids."""
+    if importlib.util.find_spec("triton") is None:
+        return False
+    version = tuple(map(int, importlib.metadata.version("triton").split(".")[:2]))
+    return DEVICE != "cpu" or version >= (3, 7)
+
+
 needs_triton = (
     *needs_torch,
-    pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton: pip install triton"),
+    pytest.mark.skipif(not has_triton(), reason="needs Triton, 3.7 if it is interpreted: pip install triton"),
 )
 if DEVICE == "cpu":
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported
