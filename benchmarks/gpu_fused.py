@@ -34,14 +34,18 @@ OTHER_SHAPES: tuple[dict[str, int], ...] = (
 Timer = Callable[["Check", Callable[[], Any]], float]
 
 
+def _version(package: str) -> tuple[int, ...]:
+    return tuple(map(int, importlib.metadata.version(package).split(".")[:2]))
+
+
 def compare(run: "Check", seconds: Timer) -> None:
     """Time the kernel and the transform, and tell by how much they differ, in parts of the largest value."""
     if importlib.util.find_spec("triton") is None:
         run.say("fused    not tried: Triton is not installed")
     elif run.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
         run.say("fused    not tried: needs a GPU, or TRITON_INTERPRET=1")
-    elif run.device.type == "cpu" and importlib.metadata.version("triton").startswith("3.6"):
-        run.say("fused    not tried: the interpreter of Triton 3.6 converts arrays as NumPy forbids")
+    elif run.device.type == "cpu" and _version("triton") < (3, 7):
+        run.say("fused    not tried: the interpreter of Triton before 3.7 converts arrays as NumPy forbids")
     else:
         found = run.found.setdefault("fused", {})
         _alone(run, seconds, found)
