@@ -107,7 +107,7 @@ def test_all_tensors_of_the_likelihood_are_on_one_device(monkeypatch, share):
 @pytest.fixture
 def compressed(monkeypatch):
     """Compress whatever is asked for, on a device that has no values in the basis that was made on the host before."""
-    from cryoisac.engine.gpu import engine, likelihood, search
+    from cryoisac.engine.gpu import likelihood, search, trials
 
     made = []
 
@@ -116,8 +116,8 @@ def compressed(monkeypatch):
             made.append(radial_basis(moments, *words, **options))
         return made[0]
 
-    radial_basis = engine.radial_basis
-    for module in (engine, likelihood):
+    radial_basis = trials.radial_basis
+    for module in (trials, likelihood):
         monkeypatch.setattr(module, "radial_basis", basis)
     monkeypatch.setattr(search, "FEWEST_PAIRS", 0)
     monkeypatch.setattr(search, "FEWEST_COLUMNS", 0)
