@@ -69,11 +69,12 @@ class TorchLikelihoodEngine:
         with computing(self._place.tf32):
             trials = self._trials(references, images, search)
             scores = Searcher(trials, self._place).scores(len(images), len(references))
-            powers = torch.from_numpy(trials.powers.T.astype(np.float32)).to(self._place.device)
+        powers = sent(trials.powers.T.astype(np.float32), self._place.device)
 
-            def subtract(part: slice, following: slice) -> None:
-                scores[part] -= (self._own_ctf2(images[part], len(powers)) @ powers).cpu().numpy()
+        def subtract(part: slice, following: slice) -> None:
+            scores[part] -= (self._own_ctf2(images[part], len(powers)) @ powers).cpu().numpy()
 
+        with computing(tf32=False):  # norms are as large as gains
             in_batches(len(images), 8 * (len(references) + len(powers)), subtract, self._place)
         return scores
 
