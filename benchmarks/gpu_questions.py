@@ -106,9 +106,11 @@ class Pixels:
         a, b = (self.score(e, k, n) for e in (mine, other))
         c, d = (self.match(e, 3, n) for e in (mine, other))
         s, t = (self.total(e, n) for e in (mine, other))
+        apart_px = pixel_error(c.poses, d.poses, radius_px=RADIUS_px)
         return {
             "scores": float(np.abs(a - b).max() / np.abs(b).max()),
-            "other poses": float((pixel_error(c.poses, d.poses, radius_px=RADIUS_px) > 0.01).mean()),
+            "poses 0.01 px apart": float((apart_px > 0.01).mean()),
+            "0.5 px": float((apart_px > 0.5).mean()),
             "sums": float(np.abs(s - t).max() / np.abs(t).max()),
         }
 
