@@ -6,14 +6,13 @@ from pathlib import Path
 import click
 
 from cryoisac.engine.devices import MEMORY_SHARE, PROCESSOR, Devices, gpu_rows
-from cryoisac.engine.holding import Kind, size
+from cryoisac.engine.holding import PIXEL_BYTES, Kind, size
 from cryoisac.engine.native import INSTRUCTIONS, default_threads, instruction_set, instruction_sets
 from cryoisac.run.plan import held_kind
 from cryoisac.run.room import available_memory_bytes
 from cryoisac.run.working_stack import Geometry
 from cryoisac.settings import Isac
 
-PIXEL_BYTES = 4
 CLASS_SIZE = 200  # where no run says another: the original's
 
 

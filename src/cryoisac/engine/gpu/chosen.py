@@ -12,7 +12,8 @@ from cryoisac.engine.gpu.memory import Place, place_of
 from cryoisac.errors import DeviceError, SettingError
 
 WITHOUT_NUMBERS = ("mps",)
-SPEEDS = (("memory_clock_rate", "memory_bus_width"), ("multi_processor_count", "clock_rate"))  # as PyTorch names them
+BANDWIDTH = ("memory_clock_rate", "memory_bus_width")  # kHz and bits, as PyTorch names them
+SPEEDS = (BANDWIDTH, ("multi_processor_count", "clock_rate"))
 
 
 def missing(kind: str) -> str:
@@ -103,10 +104,15 @@ def speeds(properties: Sequence[Any]) -> list[float]:
     the number of multiprocessors and their clock. It is not measured, so that a run can be repeated.
     """
     for factors in SPEEDS:
-        found = [float(np.prod([getattr(own, name, 0) for name in factors])) for own in properties]
+        found = [known_product(own, factors) for own in properties]
         if min(found) > 0:
             return found
     return [1.0] * len(properties)
+
+
+def known_product(properties: Any, factors: tuple[str, ...]) -> float:
+    """Return the product of some properties of a device, 0 where PyTorch does not know one of them."""
+    return float(np.prod([getattr(properties, name, 0) for name in factors]))
 
 
 def _properties(device: torch.device) -> Any:

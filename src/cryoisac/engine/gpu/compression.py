@@ -41,32 +41,22 @@ class Compression:
         """Return references in the basis."""
         up, down = [], []
         for block, own in zip(self.blocks, self._of_references, strict=True):
-            whole = folded.blocks[block.stretch]
-            up.append(torch.bmm(_orders(folded.up[block.stretch], whole.first, block), own))
-            turned = folded.down[block.stretch].flip(0)  # its orders rise, from the first that has a negative
-            inner = self._layout.inner(block)
-            orders = _orders(turned, max(whole.first, 1), Block(*_range(block, inner), block.stretch))
-            down.append(torch.bmm(orders, own[inner]).flip(0))
+            first, inner = folded.blocks[block.stretch].first, self._layout.inner(block)
+            up.append(torch.bmm(folded.up[block.stretch][block.first - first : block.last - first], own))
+            rising = folded.down[block.stretch].flip(0)  # from the first order that has a negative
+            begin = block.first + inner.start - max(first, 1)
+            down.append(torch.bmm(rising[begin : begin + inner.stop - inner.start], own[inner]).flip(0))
         return Folded(self.blocks, up, down)
 
     def images(self, folded: Folded) -> Folded:
         """Return images in the basis; of ``folded``, ``down`` is not needed."""
         up, down = [], []
         for block, own in zip(self.blocks, self._of_images, strict=True):
-            whole = folded.blocks[block.stretch]
-            orders = _orders(folded.up[block.stretch], whole.first, block)
+            first = folded.blocks[block.stretch].first
+            orders = folded.up[block.stretch][block.first - first : block.last - first]
             up.append(torch.bmm(orders.flatten(1, 2), own).unflatten(1, (-1, 2)))
             down.append(self._layout.turned_over(block, up[-1]))
         return Folded(self.blocks, up, down)
-
-
-def _range(block: Block, inner: slice) -> tuple[int, int]:
-    return block.first + inner.start, block.first + inner.stop
-
-
-def _orders(own: torch.Tensor, first: int, block: Block) -> torch.Tensor:
-    """Return the orders of a block from a tensor whose orders begin with ``first``."""
-    return own[block.first - first : block.last - first]
 
 
 def _blocks(layout: Layout, basis: RadialBasis) -> list[Block]:

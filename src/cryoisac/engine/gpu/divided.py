@@ -110,24 +110,19 @@ class DividedEngine:
 
     def total(self, labels: Indices, images: Indices, poses: Poses, k: int) -> Float:
         """Return the sum over each class of its images laid on it, shape (k, h, w); see ``Engine``."""
-        check_rows(self.shape, images, poses.shift_px)
-        check_labels(labels, len(images), k, least=-1)
-        sums = _Sums()
-
-        def work(engine: TorchEngine, rows: Indices, own: Indices) -> None:
-            sums.put(rows, engine.total(labels[rows], own, poses[rows], k))
-
-        self._team.ask(images, work)
-        return sums.total((k, *self.shape[1:]))
+        return self._added(labels, images, poses, k, TorchEngine.total)
 
     def quick_total(self, labels: Indices, images: Indices, poses: Poses, k: int) -> Float:
         """Return class sums for use inside a loop, (k, h, w); see ``Engine``."""
+        return self._added(labels, images, poses, k, TorchEngine.quick_total)
+
+    def _added(self, labels: Indices, images: Indices, poses: Poses, k: int, total: Callable[..., Float]) -> Float:
         check_rows(self.shape, images, poses.shift_px)
         check_labels(labels, len(images), k, least=-1)
         sums = _Sums()
 
         def work(engine: TorchEngine, rows: Indices, own: Indices) -> None:
-            sums.put(rows, engine.quick_total(labels[rows], own, poses[rows], k))
+            sums.put(rows, total(engine, labels[rows], own, poses[rows], k))
 
         self._team.ask(images, work)
         return sums.total((k, *self.shape[1:]))

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from cryoisac.engine.gpu.chosen import missing, named
-from cryoisac.engine.gpu.memory import Place, free_bytes, kept_bytes
+from cryoisac.engine.gpu.chosen import BANDWIDTH, known_product, missing, named
+from cryoisac.engine.gpu.memory import Place, free_bytes, share_of
 from cryoisac.engine.holding import Kind, size
 
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -42,10 +42,8 @@ def gpu_rows(kinds: Sequence[Kind], memory_share: float) -> list[tuple[str, str]
     rows = [("GPUs", f"PyTorch {torch.__version__}; {runtime()}")]
     for name in named("cuda", ()):
         device = torch.device(name)
-        free, total = free_bytes(device)
-        kept = kept_bytes(device)
-        place = Place(device=device, budget_bytes=int(memory_share * (free + kept)), kept_bytes=kept)
-        lines = device_lines(torch.cuda.get_device_properties(device), (free, total), place, kinds)
+        place, properties = share_of(device, memory_share), torch.cuda.get_device_properties(device)
+        lines = device_lines(properties, free_bytes(device), place, kinds)
         rows += [(name if i == 0 else "", line) for i, line in enumerate(lines)]
     return rows
 
@@ -66,8 +64,8 @@ def device_lines(properties: Any, memory: tuple[int, int], place: Place, kinds: 
     """
     free, total = memory
     yield f"{properties.name}, compute capability {properties.major}.{properties.minor}"
-    clock, width = (getattr(properties, key, 0) for key in ("memory_clock_rate", "memory_bus_width"))
-    rate = f", {KHZ_BITS * clock * width / GB:,.0f} GB/s" if clock * width > 0 else ""
+    known = known_product(properties, BANDWIDTH)
+    rate = f", {KHZ_BITS * known / GB:,.0f} GB/s" if known else ""
     yield f"memory of {size(total)}, {size(free)} free{rate}"
     facts = [text.format(getattr(properties, key)) for key, text in FACTS if hasattr(properties, key)]
     facts += [text.format(size(getattr(properties, key))) for key, text in SIZES if hasattr(properties, key)]

@@ -82,14 +82,20 @@ def place_of(device: torch.device, share: float) -> Place:
     DeviceError
         When that is too little to work with.
     """
-    kept = kept_bytes(device)
-    budget = int(share * (free_bytes(device)[0] + kept))
-    if budget - kept < SMALLEST_BUDGET_BYTES:
+    place = share_of(device, share)
+    left = place.budget_bytes - place.kept_bytes
+    if left < SMALLEST_BUDGET_BYTES:
         raise DeviceError(
             str(device),
-            f"only {max(0, budget - kept) >> 20} MB may be taken; end other programs on it, or raise --gpu-memory-use",
+            f"only {max(0, left) >> 20} MB may be taken; end other programs on it, or raise --gpu-memory-use",
         )
-    return Place(device=device, budget_bytes=budget, kept_bytes=kept)
+    return place
+
+
+def share_of(device: torch.device, share: float) -> Place:
+    """Return a device with a share of its memory, as ``place_of``, however little that is."""
+    kept = kept_bytes(device)
+    return Place(device=device, budget_bytes=int(share * (free_bytes(device)[0] + kept)), kept_bytes=kept)
 
 
 def kept_bytes(device: torch.device) -> int:

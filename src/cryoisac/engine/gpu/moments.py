@@ -8,6 +8,7 @@ import torch
 from cryoisac.engine.contract import Indices
 from cryoisac.engine.gpu.layout import Layout
 from cryoisac.engine.gpu.memory import wide
+from cryoisac.engine.gpu.transfer import sent
 from cryoisac.engine.radial import constant_of
 from cryoisac.ops.polar import Float
 
@@ -68,7 +69,7 @@ def _level(layout: Layout, parts: list[torch.Tensor], *, keep_mean: bool) -> Ite
     first = blocks[0][:, :, 0]
     level = (first.abs() ** 2).sum(dim=1) / 2
     if keep_mean:
-        constant = torch.from_numpy(constant_of(layout.rings).astype(np.float32)).to(first.device)
+        constant = sent(constant_of(layout.rings).astype(np.float32), first.device)
         first -= (first * constant).sum(dim=1, keepdim=True) * constant
     first *= np.sqrt(0.5)  # an order above 0 stands for its negative too
     energy = torch.stack([(own.abs() ** 2).sum(dim=(1, 2)) for own in blocks]).sum(dim=0)
@@ -79,4 +80,4 @@ def _level(layout: Layout, parts: list[torch.Tensor], *, keep_mean: bool) -> Ite
 
 def _root(layout: Layout, own: torch.Tensor) -> torch.Tensor:
     """Return the square root of the weight of the rings of a block."""
-    return torch.from_numpy(layout.root_weights[-own.shape[1] :]).to(own.device)[:, None]
+    return sent(layout.root_weights[-own.shape[1] :], own.device)[:, None]

@@ -115,11 +115,12 @@ def _read(images: torch.Tensor, grids: list[torch.Tensor]) -> list[torch.Tensor]
 
 def _runs(shifts_px: Indices) -> Iterator[tuple[Indices, int, int]]:
     """Yield the first shift, step and count of runs of shifts that rise along x in equal steps."""
-    start = 0
+    steps, start = np.diff(shifts_px, axis=0), 0
     while start < len(shifts_px):
-        own = shifts_px[start:] - shifts_px[start]
-        step = int(own[1, 0]) if len(own) > 1 and own[1, 0] > 0 and own[1, 1] == 0 else 0
-        same = (own == np.arange(len(own))[:, None] * [step, 0]).all(axis=1)
-        count = int(np.argmin(same)) if step and not same.all() else len(own) if step else 1
-        yield shifts_px[start], max(step, 1), count
-        start += count
+        stop = start + 1
+        if stop < len(shifts_px) and steps[start, 0] > 0 and steps[start, 1] == 0:
+            while stop < len(shifts_px) and (steps[stop - 1] == steps[start]).all():
+                stop += 1
+        step = int(steps[start, 0]) if stop > start + 1 else 1
+        yield shifts_px[start], step, stop - start
+        start = stop

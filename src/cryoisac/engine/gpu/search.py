@@ -259,7 +259,7 @@ class Searcher:
         return references * (t.row_shifts * t.reference_shifts * curve_bytes(t.angles) + fine)
 
 
-def groups_of(rows: Indices, labels: Indices, reference: float = 0.0) -> Indices:
+def groups_of(rows: Indices, labels: Indices, reference: float) -> Indices:
     """Return rows, sorted by their label, in groups (g, m) of one label; a row stands in the places that are over.
 
     Parameters

@@ -9,6 +9,7 @@ import torch
 from cryoisac.engine import shifted
 from cryoisac.engine.contract import Images, Indices, Offsets, Search, room_px, trial_counts
 from cryoisac.engine.gpu.layout import Folded, Layout
+from cryoisac.engine.gpu.memory import wide
 from cryoisac.engine.gpu.moments import order_energies, order_moments, over_references
 from cryoisac.engine.gpu.sampling import Sampler
 from cryoisac.engine.gpu.store import Store
@@ -191,5 +192,5 @@ def _shut(moves: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
 def with_means(images: torch.Tensor) -> torch.Tensor:
     """Return the pixels of images (n, h, h) and, last, the mean of each, (n, h h + 1)."""
     pixels = images.flatten(1)
-    mean = pixels.double().mean(dim=1) if images.device.type != "mps" else pixels.mean(dim=1)
-    return torch.cat((pixels, mean.float()[:, None]), dim=1)
+    mean = pixels.mean(dim=1, keepdim=True, dtype=wide(images.device))
+    return torch.cat((pixels, mean.float()), dim=1)
